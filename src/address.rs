@@ -1,0 +1,106 @@
+//! Is this IP address publicly reachable?
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// Whether a webhook may be sent to this address: no multicast, nothing in an entry of the IANA special-purpose
+/// registries that is not marked globally reachable (the most specific entry decides), not the platform address of
+/// Azure, and of IPv6 only what is allocated as global unicast.
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    /// Answers for virtual machines of Azure only: DHCP, DNS, the guest agent's secrets.
+    const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
+    let entry = IPV4.iter().filter(|(net, _)| net.contains(&address)).max_by_key(|(net, _)| net.prefix_len());
+    !address.is_multicast() && address != AZURE_PLATFORM && entry.is_none_or(|(_, reachable)| *reachable)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(inner) = embedded_v4(address) {
+        return is_public_v4(inner);
+    }
+    let entry = IPV6.iter().filter(|(net, _)| net.contains(&address)).max_by_key(|(net, _)| net.prefix_len());
+    GLOBAL_UNICAST.contains(&address) && entry.is_none_or(|(_, reachable)| *reachable)
+}
+
+/// The IPv4 address that a translator or tunnel would deliver to: IPv4-mapped and -compatible (RFC 4291, 2.5.5),
+/// `64:ff9b::/96` (RFC 6052) and 6to4 (RFC 3056).
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let (high, low) = match [a, b, c, d, e, f] {
+        [0, 0, 0, 0, 0, 0 | 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => (g, h),
+        [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+}
+
+/// IANA IPv4 Special-Purpose Address Registry: the block, and whether it is marked globally reachable.
+const IPV4: [(Ipv4Net, bool); 26] = [
+    (v4([0, 0, 0, 0], 8), false),
+    (v4([0, 0, 0, 0], 32), false),
+    (v4([10, 0, 0, 0], 8), false),
+    (v4([100, 64, 0, 0], 10), false),
+    (v4([127, 0, 0, 0], 8), false),
+    (v4([169, 254, 0, 0], 16), false),
+    (v4([172, 16, 0, 0], 12), false),
+    (v4([192, 0, 0, 0], 24), false),
+    (v4([192, 0, 0, 0], 29), false),
+    (v4([192, 0, 0, 8], 32), false),
+    (v4([192, 0, 0, 9], 32), true),
+    (v4([192, 0, 0, 10], 32), true),
+    (v4([192, 0, 0, 170], 32), false),
+    (v4([192, 0, 0, 171], 32), false),
+    (v4([192, 0, 2, 0], 24), false),
+    (v4([192, 31, 196, 0], 24), true),
+    (v4([192, 52, 193, 0], 24), true),
+    // Deprecated: "N/A" in the registry, which is not "True".
+    (v4([192, 88, 99, 0], 24), false),
+    (v4([192, 88, 99, 2], 32), false),
+    (v4([192, 168, 0, 0], 16), false),
+    (v4([192, 175, 48, 0], 24), true),
+    (v4([198, 18, 0, 0], 15), false),
+    (v4([198, 51, 100, 0], 24), false),
+    (v4([203, 0, 113, 0], 24), false),
+    (v4([240, 0, 0, 0], 4), false),
+    (v4([255, 255, 255, 255], 32), false),
+];
+
+/// IANA IPv6 Special-Purpose Address Registry, without the blocks that [`embedded_v4`] has judged before and those
+/// outside [`GLOBAL_UNICAST`].
+const IPV6: [(Ipv6Net, bool); 13] = [
+    (v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), false),
+    // Teredo: "N/A".
+    (v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32), false),
+    (v6([0x2001, 1, 0, 0, 0, 0, 0, 1], 128), true),
+    (v6([0x2001, 1, 0, 0, 0, 0, 0, 2], 128), true),
+    (v6([0x2001, 1, 0, 0, 0, 0, 0, 3], 128), true),
+    (v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48), false),
+    (v6([0x2001, 3, 0, 0, 0, 0, 0, 0], 32), true),
+    (v6([0x2001, 4, 0x112, 0, 0, 0, 0, 0], 48), true),
+    // The first ORCHID, deprecated: "N/A".
+    (v6([0x2001, 0x10, 0, 0, 0, 0, 0, 0], 28), false),
+    (v6([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28), true),
+    (v6([0x2001, 0x30, 0, 0, 0, 0, 0, 0], 28), true),
+    (v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), false),
+    (v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), false),
+];
+
+/// The one block from which global unicast addresses are allocated.
+const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
+
+const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
+}

@@ -1,0 +1,55 @@
+//! The one HTTP client, which the store and the key fetcher share, and the SDK's settings.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who talks to the network.
+pub struct Clients {
+    /// Speaks `https` and `http`; who may be asked in the clear is decided where a URL is read.
+    pub http: SharedHttpConnector,
+    /// Region, credentials and endpoint of the AWS SDK, which uses the same HTTP client.
+    pub sdk: SdkConfig,
+}
+
+impl Clients {
+    /// Clients with what the environment says, as Lambda sets it: no profile files and no instance metadata are asked,
+    /// and nothing is waited for. Root certificates are read once.
+    pub async fn from_env() -> Self {
+        let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+        let tls = Provider::Rustls(CryptoMode::AwsLc);
+        let http =
+            SharedHttpConnector::new(Connector::builder().tls_provider(tls).connector_settings(settings).build());
+        let sdk_http = http.clone();
+        // An empty file in place of those that would be looked for.
+        let no_files = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build();
+        let sdk = aws_config::defaults(BehaviorVersion::latest())
+            .profile_files(no_files)
+            .region(EnvironmentVariableRegionProvider::new())
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+            .http_client(http_client_fn(move |_, _| sdk_http.clone()))
+            .load()
+            .await;
+        Self { http, sdk }
+    }
+}
+
+/// The last error of a chain: what happened, without what the layers above say of it.
+#[must_use]
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
+}

@@ -1,0 +1,201 @@
+//! The event as the front end sent it, before any conversion that could fail on it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use lambda_http::lambda_runtime::Diagnostic;
+use serde::de::{Deserialize, Deserializer, Visitor};
+use serde_json::value::RawValue;
+
+use crate::json::Pairs;
+
+/// Which front end sent an event, and so which form of answer it reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FrontEnd {
+    /// An HTTP API (payload 2.0) or a function URL.
+    HttpApi,
+    /// A REST API, or an HTTP API with payload 1.0.
+    RestApi,
+    /// An Application Load Balancer, with or without multi-value headers.
+    LoadBalancer,
+}
+
+/// An HTTP event: its members, unread, where it has them and they are not `null`.
+#[derive(Clone, Copy)]
+pub struct Event<'a> {
+    /// Who sent it.
+    pub front_end: FrontEnd,
+    /// The gateway's own id of the request.
+    pub gateway_request_id: Option<&'a RawValue>,
+    /// `requestContext.http.method`, else `httpMethod`.
+    pub method: Option<&'a RawValue>,
+    /// `rawPath`, else `path`.
+    pub path: Option<&'a RawValue>,
+    /// Where it has them, `headers` is not looked at.
+    pub multi_value_headers: Option<&'a RawValue>,
+    /// The headers.
+    pub headers: Option<&'a RawValue>,
+    /// The body.
+    pub body: Option<&'a RawValue>,
+    /// Whether the body is base64.
+    pub is_base64_encoded: Option<&'a RawValue>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads an event.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] for what no HTTP front end sends. The parts of an HTTP event may have any shape.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, InvalidEvent> {
+        let members: Members<'a> = serde_json::from_slice(raw).map_err(|_| InvalidEvent)?;
+        let context = members.object("requestContext");
+        let http = context.as_ref().and_then(|context| context.find("http"));
+        let front_end = if http.is_some() || members.find("rawPath").is_some() {
+            FrontEnd::HttpApi
+        } else if members.find("httpMethod").is_none() {
+            return Err(InvalidEvent);
+        } else if context.as_ref().is_some_and(|context| context.find("elb").is_some()) {
+            FrontEnd::LoadBalancer
+        } else {
+            FrontEnd::RestApi
+        };
+        let http = context.as_ref().and_then(|context| context.object("http"));
+        Ok(Self {
+            front_end,
+            gateway_request_id: context.as_ref().and_then(|context| context.present("requestId")),
+            method: http.and_then(|http| http.present("method")).or_else(|| members.present("httpMethod")),
+            path: members.present("rawPath").or_else(|| members.present("path")),
+            multi_value_headers: members.present("multiValueHeaders"),
+            headers: members.present("headers"),
+            body: members.present("body"),
+            is_base64_encoded: members.present("isBase64Encoded"),
+        })
+    }
+}
+
+/// An event that no HTTP front end sends. Nobody would read an answer to it, and a queue would take one for success
+/// and delete its messages, so it is an error of the invocation.
+#[derive(Clone, Copy, PartialEq)]
+pub struct InvalidEvent;
+
+impl InvalidEvent {
+    /// What the invoker is told.
+    pub const MESSAGE: &'static str = "the event is none of an HTTP API, a REST API, a load balancer or a function URL";
+}
+
+impl fmt::Debug for InvalidEvent {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(Self::MESSAGE)
+    }
+}
+
+impl From<InvalidEvent> for Diagnostic {
+    fn from(_: InvalidEvent) -> Self {
+        Self { error_type: "InvalidEvent".to_owned(), error_message: InvalidEvent::MESSAGE.to_owned() }
+    }
+}
+
+type Members<'a> = Pairs<Text<'a>, &'a RawValue>;
+
+impl<'a> Members<'a> {
+    /// The member of this name, the last one where several stand.
+    fn find(&self, name: &str) -> Option<&'a RawValue> {
+        let found = self.0.iter().rev().find(|(key, _)| *key.0 == *name.as_bytes());
+        found.map(|(_, value)| *value)
+    }
+
+    fn present(&self, name: &str) -> Option<&'a RawValue> {
+        self.find(name).filter(|value| value.get() != "null")
+    }
+
+    fn object(&self, name: &str) -> Option<Self> {
+        serde_json::from_str(self.find(name)?.get()).ok()
+    }
+}
+
+/// A JSON string as bytes: UTF-8, but for lone surrogates, which only an escape can hold and a `str` cannot.
+#[derive(PartialEq)]
+pub struct Text<'a>(pub Cow<'a, [u8]>);
+
+impl<'a> Text<'a> {
+    /// `None` where the value is no string.
+    pub fn read(value: &'a RawValue) -> Option<Self> {
+        serde_json::from_str(value.get()).ok()
+    }
+
+    /// `None` where a lone surrogate is in it.
+    #[must_use]
+    pub fn into_str(self) -> Option<Cow<'a, str>> {
+        match self.0 {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(bytes)))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(bytes.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_events() {
+        #[track_caller]
+        fn check(event: &str, expected: Result<FrontEnd, InvalidEvent>) {
+            assert_eq!(Event::parse(event.as_bytes()).map(|event| event.front_end), expected, "{event}");
+        }
+        check(r#"{"requestContext":{"http":{"method":"PUT"}}}"#, Ok(FrontEnd::HttpApi));
+        check(r#"{"requestContext":{"http":null}}"#, Ok(FrontEnd::HttpApi));
+        check(r#"{"rawPath":7}"#, Ok(FrontEnd::HttpApi));
+        check(r#"{"httpMethod":null}"#, Ok(FrontEnd::RestApi));
+        check(r#"{"httpMethod":"PUT","requestContext":{"elb":{}}}"#, Ok(FrontEnd::LoadBalancer));
+        check(r#"{"httpMethod":"PUT","requestContext":[]}"#, Ok(FrontEnd::RestApi));
+        check(r#"{"httpMethod":"PUT","\ud800":1e999,"deep":[[[{"a":"\udfff"}]]]}"#, Ok(FrontEnd::RestApi));
+        check(
+            &format!(r#"{{"httpMethod":"PUT","deep":{}{}}}"#, "[".repeat(9_999), "]".repeat(9_999)),
+            Ok(FrontEnd::RestApi),
+        );
+        for event in [
+            "",
+            "null",
+            "[]",
+            "7",
+            "\"rawPath\"",
+            "{}",
+            "{",
+            r#"{"rawPath":"/"} x"#,
+            r#"{"Records":[{"body":"{}"}]}"#,
+            r#"{"requestContext":{"connectionId":"x","routeKey":"$default"}}"#,
+            r#"{"path":"/"}"#,
+            r#"{"requestContext":{"method":"PUT"}}"#,
+            r#"[{"httpMethod":"PUT"}]"#,
+        ] {
+            check(event, Err(InvalidEvent));
+        }
+        assert!(Event::parse(b"{\"rawPath\":\"\xff\"}").is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! The checks of a request, in their order: the first that fails answers.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use futures_util::future::join;
+use lambda_http::aws_lambda_events::alb::AlbTargetGroupRequest;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use lambda_http::http::{Response, StatusCode};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Body, Context, LambdaEvent, Service as _, service_fn};
+use serde::Serialize;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
+use crate::body::{self, Change};
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::distributor::Distributor;
+use crate::event::{Event, FrontEnd, InvalidEvent};
+use crate::json::{self, Json, Malformed};
+use crate::log::{Entry, Log};
+use crate::problem::{Code, Problem, entity_tag_header};
+use crate::request::{self, Request};
+use crate::store::{Call, Store, Update};
+use crate::token::fetch::KeyStore;
+use crate::token::{Scope, Verifier};
+use crate::webhook::Reach;
+
+/// How long the start may wait for keys and connection: a little less than the two seconds that one document or one
+/// attempt may take, so that what is cut off here counts as not tried and is left to the first request.
+const START_BUDGET: Duration = Duration::from_millis(1_950);
+
+/// What of the invocation's time is kept for the answer to get out.
+const RESERVE: Duration = Duration::from_millis(300);
+
+/// The function, ready to be invoked.
+pub struct App {
+    verifier: Verifier,
+    store: Store,
+    target_server: String,
+    reach: Reach,
+    log: Log,
+    started: AtomicBool,
+}
+
+/// What Lambda says of an invocation.
+pub struct Invocation {
+    /// Its id, which every answer and log line carries.
+    pub request_id: String,
+    /// When Lambda stops waiting.
+    pub deadline: SystemTime,
+}
+
+impl From<&Context> for Invocation {
+    fn from(context: &Context) -> Self {
+        Self { request_id: context.request_id.clone(), deadline: context.deadline() }
+    }
+}
+
+impl App {
+    /// Makes the function and gets it ready: keys are fetched and the store is called, so that the first request does
+    /// not pay for it. What fails is logged and left to the first request.
+    pub async fn new(config: Config, clients: Clients, log: Log) -> Self {
+        let app = Self {
+            verifier: Verifier::new(config.token_rules, KeyStore::new(config.key_source, clients.http)),
+            store: Store::new(config.table_name, &clients.sdk),
+            target_server: config.target_server,
+            reach: config.reach,
+            log,
+            started: AtomicBool::new(false),
+        };
+        let keys = timeout(START_BUDGET, app.verifier.prepare(Instant::now() + 2 * START_BUDGET));
+        let prime = async { if config.prime { timeout(START_BUDGET, app.store.prime()).await } else { Ok(Ok(())) } };
+        let (keys, prime) = join(keys, prime).await;
+        let late = |_| Err("not done in time".to_owned());
+        if let Err(cause) = keys.unwrap_or_else(late) {
+            warn!("the keys could not be fetched: {}", cause.escape_debug());
+        }
+        if let Err(cause) = prime.unwrap_or_else(late) {
+            warn!("the table could not be reached: {}", cause.escape_debug());
+        }
+        app
+    }
+
+    /// Answers an event in the form that its front end reads.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] where no front end sent it.
+    pub async fn invoke(
+        &self,
+        raw: &[u8],
+        invocation: &Invocation,
+    ) -> Result<impl Serialize + Send + use<>, InvalidEvent> {
+        let received = Instant::now();
+        let cold_start = !self.started.swap(true, Ordering::Relaxed);
+        let event =
+            Event::parse(raw).inspect_err(|_| self.log.invalid_event(&invocation.request_id, InvalidEvent::MESSAGE))?;
+        let handler = service_fn(|_| self.handle(event, invocation, received, cold_start));
+        // The event has been read; of the request, `lambda_http` needs no more than which form of answer it asks for.
+        let request = LambdaEvent::new(empty_request(event.front_end), Context::default());
+        let Ok(answer) = Adapter::from(handler).call(request).await;
+        Ok(answer)
+    }
+
+    async fn handle(
+        &self,
+        event: Event<'_>,
+        invocation: &Invocation,
+        received: Instant,
+        cold_start: bool,
+    ) -> Result<Response<Body>, Infallible> {
+        let mut entry = Entry {
+            request_id: invocation.request_id.clone(),
+            gateway_request_id: event.gateway_request_id.and_then(request::string).map(Into::into),
+            cold_start,
+            ..Entry::default()
+        };
+        let left = invocation.deadline.duration_since(SystemTime::now()).unwrap_or_default();
+        let deadline = received + left.saturating_sub(RESERVE);
+        let answer = AssertUnwindSafe(self.answer(event, deadline, &mut entry)).catch_unwind().await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(Problem::new(Code::InternalError, "the request could not be handled")));
+        let response = match &answer {
+            Ok(distributor) => success(distributor),
+            Err(problem) => failure(problem, &invocation.request_id),
+        };
+        let code = answer.err().map(|problem| {
+            entry.reason = problem.reason.map(Into::into);
+            problem.code
+        });
+        self.log.request(&entry, code, received.elapsed());
+        Ok(response)
+    }
+
+    async fn answer(&self, event: Event<'_>, deadline: Instant, entry: &mut Entry) -> Result<Distributor, Problem> {
+        let request = Request::new(event)?;
+        let segment = request.route()?;
+        let token = request.bearer_token()?;
+        let scope = self.authenticate(token, deadline, entry).await?;
+        request.target_server(&self.target_server)?;
+        let id = *entry.distributor_id.insert(segment.id()?);
+        let if_match = request.if_match()?;
+        request.content_type()?;
+        let body = request.body()?;
+        let members = object(&body)?;
+        let change = body::change(&members, self.reach).map_err(Problem::invalid_body)?;
+        entry.operation = Some(operation(&change));
+        let call = entry.call.insert(Call::default());
+        self.store.update(Update { id, scope, if_match, change }, deadline, call).await
+    }
+
+    async fn authenticate(&self, token: &str, deadline: Instant, entry: &mut Entry) -> Result<Scope, Problem> {
+        let caller = self.verifier.verify(token, deadline).await?;
+        entry.subject = caller.subject().map(str::to_owned);
+        let scope = caller.authorize()?;
+        if let Scope::Node(node) = scope {
+            entry.node_id = Some(node);
+        }
+        Ok(scope)
+    }
+}
+
+fn object(body: &[u8]) -> Result<Vec<(std::borrow::Cow<'_, str>, Json<'_>)>, Problem> {
+    let malformed = |Malformed { line, column }| {
+        let detail = format!("the body is not one JSON object: line {line}, column {column}");
+        Problem::new(Code::MalformedJson, detail)
+    };
+    match json::parse(body).map_err(malformed)? {
+        Json::Object(members) => Ok(members),
+        _ => Err(malformed(Malformed { line: 1, column: 1 })),
+    }
+}
+
+fn operation(change: &Change) -> &'static str {
+    match change {
+        Change::Keep => "read",
+        Change::Remove => "remove",
+        Change::Set(_) => "set",
+    }
+}
+
+fn success(distributor: &Distributor) -> Response<Body> {
+    // Strings and numbers: nothing in it can fail to be written.
+    let body = serde_json::to_string(distributor).unwrap_or_default();
+    let mut response = response(StatusCode::OK, "application/json", body);
+    response.headers_mut().extend(distributor.entity_tag().as_ref().and_then(entity_tag_header));
+    response
+}
+
+fn failure(problem: &Problem, request_id: &str) -> Response<Body> {
+    let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = response(status, "application/problem+json", problem.to_json(request_id));
+    response.headers_mut().extend(problem.headers());
+    response
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // `no-transform`, so that no proxy weakens the entity tag.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    response
+}
+
+/// A request of this front end with nothing in it but a path, without which `lambda_http` cannot make a URL.
+fn empty_request(front_end: FrontEnd) -> LambdaRequest {
+    let path = Some("/".to_owned());
+    match front_end {
+        FrontEnd::HttpApi => {
+            let mut request = ApiGatewayV2httpRequest::default();
+            request.raw_path = path;
+            LambdaRequest::ApiGatewayV2(request)
+        }
+        FrontEnd::RestApi => {
+            let mut request = ApiGatewayProxyRequest::default();
+            request.path = path;
+            LambdaRequest::ApiGatewayV1(request)
+        }
+        FrontEnd::LoadBalancer => {
+            let mut request = AlbTargetGroupRequest::default();
+            request.path = path;
+            LambdaRequest::Alb(request)
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! JSON text read strictly: a tree that refuses what a lenient parser would hide.
+//!
+//! `serde_json` does the lexing; what is added here is what it leaves to its caller: duplicate members are refused
+//! instead of the last one winning, numbers keep their spelling, and every refusal knows its line and column.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A JSON value, as far as the rules of the body need to see into it.
+#[derive(Debug, PartialEq)]
+pub enum Json<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`: no member of the body is a boolean.
+    Bool,
+    /// A number as it was written, since `1`, `1.0` and `1e0` are not the same to a caller.
+    Number(&'a str),
+    /// A string, unescaped.
+    String(Cow<'a, str>),
+    /// An array: no member of the body is one, so only its syntax counts.
+    Array,
+    /// An object with its members in the order of the text, no name twice.
+    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+}
+
+/// Where a text stops being the one JSON value it should be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Malformed {
+    /// Counted from 1.
+    pub line: usize,
+    /// In bytes, counted from 1; 0 where the line has none.
+    pub column: usize,
+}
+
+/// Levels of nesting that are read; one more is refused, so that no text can exhaust the stack.
+const MAX_LEVELS: usize = 127;
+
+/// Reads a whole text as one JSON value.
+///
+/// # Errors
+///
+/// [`Malformed`] for anything but RFC 8259 text in UTF-8 without byte order mark, and for lone surrogates, duplicate
+/// members and more than 127 levels.
+pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
+    let text = std::str::from_utf8(text).map_err(|error| position(text, error.valid_up_to()))?;
+    let raw: &RawValue =
+        serde_json::from_str(text).map_err(|error| Malformed { line: error.line(), column: error.column() })?;
+    Reader { text }.value(raw.get(), 1)
+}
+
+/// Reads a text as one JSON object and leaves its members' values unread.
+///
+/// `None` where the text is no JSON object or has a member twice.
+pub fn members(text: &[u8]) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    let members = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.0;
+    let members: Vec<_> = members.into_iter().map(|(name, value)| (name.0, value)).collect();
+    first_duplicate(&members).is_none().then_some(members)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    /// `raw` is a part of `self.text` that is known to be one well-formed JSON value without blanks around it.
+    fn value(&self, raw: &'a str, level: usize) -> Result<Json<'a>, Malformed> {
+        let nested = matches!(raw.as_bytes().first(), Some(b'{' | b'['));
+        if nested && level > MAX_LEVELS {
+            return Err(self.at(raw));
+        }
+        match raw.as_bytes().first() {
+            Some(b'n') => Ok(Json::Null),
+            Some(b't' | b'f') => Ok(Json::Bool),
+            Some(b'"') => self.read::<Name<'a>>(raw).map(|string| Json::String(string.0)),
+            Some(b'[') => {
+                for item in self.read::<Vec<&'a RawValue>>(raw)? {
+                    self.value(item.get(), level + 1)?;
+                }
+                Ok(Json::Array)
+            }
+            Some(b'{') => {
+                let members = self.read::<Pairs<Name<'a>, &'a RawValue>>(raw)?.0;
+                let members: Vec<_> = members.into_iter().map(|(name, value)| (name.0, value)).collect();
+                if let Some(duplicate) = first_duplicate(&members) {
+                    return Err(self.at(duplicate.get()));
+                }
+                let members = members.into_iter().map(|(name, value)| Ok((name, self.value(value.get(), level + 1)?)));
+                members.collect::<Result<_, _>>().map(Json::Object)
+            }
+            _ => Ok(Json::Number(raw)),
+        }
+    }
+
+    fn read<T: Deserialize<'a>>(&self, raw: &'a str) -> Result<T, Malformed> {
+        serde_json::from_str(raw).map_err(|error| {
+            let start = self.at(raw);
+            Malformed {
+                line: start.line + error.line() - 1,
+                // The column of an error on the first line counts from the start of `raw`.
+                column: if error.line() == 1 { start.column - 1 + error.column() } else { error.column() },
+            }
+        })
+    }
+
+    fn at(&self, part: &str) -> Malformed {
+        position(self.text.as_bytes(), part.as_ptr() as usize - self.text.as_ptr() as usize)
+    }
+}
+
+fn position(text: &[u8], offset: usize) -> Malformed {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    Malformed { line: 1 + before.iter().filter(|byte| **byte == b'\n').count(), column: 1 + offset - line_start }
+}
+
+/// The value of the first member whose name stood before.
+fn first_duplicate<'a>(members: &[(Cow<'_, str>, &'a RawValue)]) -> Option<&'a RawValue> {
+    let mut seen = HashSet::with_capacity(members.len());
+    members.iter().find(|(name, _)| !seen.insert(name.as_ref())).map(|(_, value)| *value)
+}
+
+/// The members of an object in the order of the text, none dropped.
+pub(crate) struct Pairs<K, V>(pub(crate) Vec<(K, V)>);
+
+impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor<K, V>(PhantomData<(K, V)>);
+
+        impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<K, V> {
+            type Value = Pairs<K, V>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
+    }
+}
+
+/// A string that is borrowed where the text has it without escapes; serde's own `Cow` never borrows.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, string: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(string)))
+            }
+
+            fn visit_str<E>(self, string: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(string.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_formed() {
+        for text in [
+            r#"{}"#,
+            r#" {"a":1e400} "#,
+            r#"{"a":{"a":1},"b":{"a":1}}"#,
+            r#"{"a":-0,"b":123456789012345678901234567890}"#,
+            r#"{"a":"\ud83d\ude00"}"#,
+            "[]",
+            "1",
+        ] {
+            assert!(parse(text.as_bytes()).is_ok(), "{text}");
+        }
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(parse(nested(127).as_bytes()).is_ok());
+        assert_eq!(parse(nested(128).as_bytes()), Err(Malformed { line: 1, column: 128 }));
+        assert!(parse(nested(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn malformed_with_its_position() {
+        #[track_caller]
+        fn check(text: &[u8], line: usize, column: usize) {
+            assert_eq!(parse(text), Err(Malformed { line, column }), "{}", String::from_utf8_lossy(text));
+        }
+        check(b"", 1, 0);
+        check(b"{\"a\":1,\n \"b\":2 \"c\"}", 2, 8);
+        check(b"{\"a\":\n{\"b\":1,\n\"b\":22}}", 3, 5);
+        check(b"{\"a\":1,\"\\u0061\":2}", 1, 17);
+        check(b"\xef\xbb\xbf{}", 1, 1);
+        check(b"{\"a\":\"\xff\"}", 1, 7);
+        check(b"{}x", 1, 3);
+        check(b"{\"a\":\n[\"\\ud800\"]}", 2, 9);
+        check(b"{\"a\":\n{\"\\udc00\":1}}", 2, 9);
+        check(b"{'a':1}", 1, 2);
+        check(b"{\"a\":01}", 1, 7);
+        check(b"{\"a\":NaN}", 1, 6);
+        check(b"{\"a\":1,}", 1, 8);
+    }
+
+    #[test]
+    fn members_of_one_level() {
+        let members = members(br#"{"a":{"b":1,"b":2},"c":[1]}"#).unwrap();
+        let members: Vec<_> = members.iter().map(|(name, value)| (name.as_ref(), value.get())).collect();
+        assert_eq!(members, [("a", r#"{"b":1,"b":2}"#), ("c", "[1]")]);
+        for text in [r#"{"a":1,"\u0061":2}"#, "[]", "1", "", "{", r#"{"a":1} {}"#] {
+            assert!(super::members(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The process that Lambda starts.
+
+use std::env;
+use std::io;
+use std::panic;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::runtime::Builder;
+use update_distributor::clients::Clients;
+use update_distributor::config::{Config, Platform};
+use update_distributor::handler::App;
+use update_distributor::log::{self, Log};
+use update_distributor::runtime;
+
+fn main() -> ExitCode {
+    let platform = Platform::from_env(|name| env::var_os(name));
+    let log = |namespace| Log::new(platform.log_level, platform.log_json, namespace, Box::new(io::stdout()));
+    let process_log = Arc::new(log(None));
+    let fatal = |message: &str| {
+        process_log.fatal(message);
+        ExitCode::FAILURE
+    };
+    log::enable_diagnostics(platform.log_level, platform.log_json);
+    report_panics(Arc::clone(&process_log));
+
+    let config =
+        Platform::check_runtime(|name| env::var_os(name)).and_then(|()| Config::from_env(|name| env::var_os(name)));
+    let mut config = match config {
+        Ok(config) => config,
+        Err(error) => return fatal(&error.to_string()),
+    };
+    let log = log(config.metrics_namespace.take());
+    // One thread costs less per request than several; more than one invocation at once is what several are for.
+    let mut builder =
+        if platform.concurrency > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fatal(&format!("no runtime: {error}")),
+    };
+    match runtime.block_on(async { runtime::run(App::new(config, Clients::from_env().await, log).await).await }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fatal(&format!("the Runtime API is out of reach: {error}")),
+    }
+}
+
+/// A panic's message may hold what must not be logged; where it happened cannot.
+fn report_panics(log: Arc<Log>) {
+    panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(|location| format!(" at {}:{}", location.file(), location.line()));
+        log.error(&format!("panicked{}", place.unwrap_or_default()));
+    }));
+}

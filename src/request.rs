@@ -1,0 +1,298 @@
+//! The request in an event: each part read by the rule that the contract of the API has for it.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::distributor::EntityTag;
+use crate::event::{Event, Text};
+use crate::json::Pairs;
+use crate::problem::{Code, Problem};
+
+/// What of the path stands before the id.
+const ROUTE: &str = "/api/v1/integration/distributors";
+
+/// In bytes.
+const MAX_TOKEN: usize = 8_192;
+/// In bytes, decoded.
+const MAX_BODY: usize = 16_384;
+/// DynamoDB's limit for `IN`.
+const MAX_TAGS: usize = 100;
+
+/// A request of which method, path and every header are strings that HTTP allows.
+pub struct Request<'a> {
+    event: Event<'a>,
+    method: Cow<'a, str>,
+    path: Cow<'a, str>,
+    /// As they came: the same name may stand more than once, in any case.
+    headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+/// The last segment of a path that is ours, as it came.
+pub struct IdSegment<'a>(&'a str);
+
+/// What `If-Match` asks for (RFC 9110, 13.1.1).
+#[derive(Debug, PartialEq)]
+pub enum IfMatch {
+    /// It was not sent, or is `*`: any version of a distributor that exists.
+    Any,
+    /// One of these versions. Weak tags never match and are left out, so there may be none.
+    OneOf(Vec<EntityTag>),
+}
+
+impl<'a> Request<'a> {
+    /// # Errors
+    ///
+    /// `invalid_event` where a part is something that HTTP does not allow.
+    pub fn new(event: Event<'a>) -> Result<Self, Problem> {
+        let invalid = |part: &'static str| {
+            move || Problem::new(Code::InvalidEvent, format!("the event's {part} is not what HTTP allows"))
+        };
+        let string = |value: Option<&'a RawValue>| value.and_then(string);
+        let method = string(event.method).filter(|method| is_token(method)).ok_or_else(invalid("method"))?;
+        let path = string(event.path).filter(|path| !path.chars().any(is_control)).ok_or_else(invalid("path"))?;
+        let headers = headers(&event).ok_or_else(invalid("header"))?;
+        let allowed = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| {
+            is_token(name) && !value.chars().any(|char| char != '\t' && is_control(char))
+        };
+        if !headers.iter().all(allowed) {
+            return Err(invalid("header")());
+        }
+        Ok(Self { event, method, path, headers })
+    }
+
+    /// Is it our path, and our method?
+    ///
+    /// # Errors
+    ///
+    /// `route_not_found`, `method_not_allowed`.
+    pub fn route(&self) -> Result<IdSegment<'_>, Problem> {
+        let segment = self.path.rsplit_once('/').and_then(|(before, id)| {
+            let ours = before.ends_with(ROUTE)
+                && !id.is_empty()
+                && self.path.split('/').all(|segment| !matches!(segment, "." | ".."));
+            ours.then_some(IdSegment(id))
+        });
+        let segment = segment.ok_or_else(|| Problem::new(Code::RouteNotFound, "no such path"))?;
+        if self.method == "PUT" {
+            Ok(segment)
+        } else {
+            Err(Problem::new(Code::MethodNotAllowed, "only PUT is allowed here"))
+        }
+    }
+
+    /// The token of the one `Authorization` header (RFC 6750, 2.1).
+    ///
+    /// # Errors
+    ///
+    /// `missing_token` where no bearer token came, `invalid_token` where one came in another form than this.
+    pub fn bearer_token(&self) -> Result<&str, Problem> {
+        let values: Vec<_> = self.header("authorization").collect();
+        if let [value] = values[..]
+            && !value.contains(',')
+            && let Some(token) = bearer(value)
+            && token.len() <= MAX_TOKEN
+            && !token.contains([' ', '\t'])
+        {
+            return Ok(token);
+        }
+        // A front end may have joined several headers to one.
+        if values.iter().flat_map(|value| value.split(',')).any(|part| bearer(trim(part)).is_some()) {
+            Err(Problem::new(Code::InvalidToken, "one bearer token of at most 8192 bytes is expected"))
+        } else {
+            Err(Problem::new(Code::MissingToken, "a bearer token is required"))
+        }
+    }
+
+    /// Is the request meant for this server?
+    ///
+    /// # Errors
+    ///
+    /// `wrong_target_server`.
+    pub fn target_server(&self, expected: &str) -> Result<(), Problem> {
+        let mut values = self.header("x-target-server");
+        match (values.next(), values.next()) {
+            (Some(value), None) if value.eq_ignore_ascii_case(expected) => Ok(()),
+            _ => Err(Problem::new(Code::WrongTargetServer, format!("the header X-Target-Server must be {expected}"))),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// `invalid_if_match` for anything but `*` or 1 to 100 entity tags.
+    pub fn if_match(&self) -> Result<IfMatch, Problem> {
+        let values: Vec<_> = self.header("if-match").collect();
+        let if_match = match values[..] {
+            [] | ["*"] => Some(IfMatch::Any),
+            _ => tags(&values).map(IfMatch::OneOf),
+        };
+        if_match
+            .ok_or_else(|| Problem::new(Code::InvalidIfMatch, "If-Match must be * or a list of 1 to 100 entity tags"))
+    }
+
+    /// # Errors
+    ///
+    /// `unsupported_media_type` where the body is said to be something else than JSON.
+    pub fn content_type(&self) -> Result<(), Problem> {
+        let mut values = self.header("content-type");
+        match (values.next(), values.next()) {
+            (None, _) => Ok(()),
+            (Some(value), None) if is_json(value) => Ok(()),
+            _ => Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "Content-Type must be application/json or a type that ends in +json",
+            )),
+        }
+    }
+
+    /// The bytes of the body. They need not be UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_event` where it is not what a front end sends, `body_too_large`.
+    pub fn body(&self) -> Result<Cow<'a, [u8]>, Problem> {
+        let body = match self.event.body {
+            None => Some(Cow::Borrowed(&[][..])),
+            Some(body) => Text::read(body).map(|text| text.0),
+        };
+        let body = match self.event.is_base64_encoded.map_or("false", RawValue::get) {
+            "false" => body,
+            "true" => body.and_then(|body| BASE64.decode(body).ok()).map(Cow::Owned),
+            _ => None,
+        };
+        let body = body.ok_or_else(|| Problem::new(Code::InvalidEvent, "the event's body cannot be read"))?;
+        if body.len() > MAX_BODY {
+            return Err(Problem::new(Code::BodyTooLarge, "the body must be at most 16384 bytes"));
+        }
+        Ok(body)
+    }
+
+    /// Every value of a header, without the blanks around it.
+    fn header(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.headers.iter().filter(move |(header, _)| header.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| trim(value))
+    }
+}
+
+impl IdSegment<'_> {
+    /// # Errors
+    ///
+    /// `invalid_id` for anything but a hyphenated UUID, in any case.
+    pub fn id(&self) -> Result<Uuid, Problem> {
+        let decoded = percent_decode_str(self.0).decode_utf8().ok();
+        let id = decoded.as_deref().and_then(hyphenated_uuid);
+        id.ok_or_else(|| Problem::new(Code::InvalidId, "the id in the path must be a hyphenated UUID"))
+    }
+}
+
+/// A UUID in the form of RFC 9562, in any case. (The other forms that `uuid` reads have other lengths.)
+#[must_use]
+pub fn hyphenated_uuid(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+fn headers<'a>(event: &Event<'a>) -> Option<Vec<(Cow<'a, str>, Cow<'a, str>)>> {
+    let mut headers = Vec::new();
+    if let Some(multi_value_headers) = event.multi_value_headers {
+        let lists: Pairs<Text<'a>, Vec<&'a RawValue>> = read(multi_value_headers)?;
+        for (name, values) in lists.0 {
+            let name = name.into_str()?;
+            for value in &values {
+                headers.push((name.clone(), string(value)?));
+            }
+            // A name without values is still a name.
+            if values.is_empty() && !is_token(&name) {
+                return None;
+            }
+        }
+    } else if let Some(single) = event.headers {
+        let single: Pairs<Text<'a>, &'a RawValue> = read(single)?;
+        for (name, value) in single.0 {
+            headers.push((name.into_str()?, string(value)?));
+        }
+    }
+    Some(headers)
+}
+
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// `None` where it is no string, or one with a lone surrogate.
+pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    Text::read(value)?.into_str()
+}
+
+fn is_control(char: char) -> bool {
+    matches!(char, '\0'..='\x1f' | '\x7f')
+}
+
+/// RFC 9110, 5.6.2
+fn is_token(text: &str) -> bool {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_tchar)
+}
+
+/// Without the optional white space that RFC 9110, 5.6.3 allows around a value.
+fn trim(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
+}
+
+/// What stands after the scheme `Bearer`, where anything does.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.split_once(' ')?;
+    let token = rest.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The strong tags of the lists, where these are of 1 to 100 tags together.
+fn tags(lists: &[&str]) -> Option<Vec<EntityTag>> {
+    let mut tags = Vec::new();
+    let mut count = 0;
+    for list in lists {
+        let mut rest = *list;
+        while !rest.is_empty() {
+            // Empty elements are allowed in any list (RFC 9110, 5.6.1.2).
+            if let Some(next) = rest.strip_prefix(',') {
+                rest = trim(next);
+                continue;
+            }
+            let weak = rest.strip_prefix("W/");
+            let (opaque, after) = weak.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+            let tag = EntityTag::new(opaque)?;
+            count += 1;
+            if weak.is_none() {
+                tags.push(tag);
+            }
+            rest = trim(after);
+            if !rest.is_empty() && !rest.starts_with(',') {
+                return None;
+            }
+        }
+    }
+    (1..=MAX_TAGS).contains(&count).then_some(tags)
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split_once(';').map_or(content_type, |(essence, _)| essence);
+    let Some((kind, subtype)) = trim(essence).split_once('/') else {
+        return false;
+    };
+    let subtype = subtype.to_ascii_lowercase();
+    is_token(kind)
+        && is_token(&subtype)
+        && ((kind.eq_ignore_ascii_case("application") && subtype == "json")
+            || subtype.strip_suffix("+json").is_some_and(|name| !name.is_empty()))
+}

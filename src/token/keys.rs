@@ -1,0 +1,290 @@
+//! A JWK set (RFC 7517), and keys of which each verifies exactly one algorithm.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json;
+
+/// The usable keys of a set, and why the others are not.
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// One entry for each key that was skipped: its `kid` and why.
+    pub skipped: Vec<String>,
+}
+
+/// A key and its one algorithm.
+pub struct Key {
+    kid: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+/// Why a whole set cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeySetError {
+    /// It is no JSON object with an array `keys`.
+    Malformed,
+    /// Two usable keys have this `kid`.
+    Ambiguous(String),
+    /// No key in it can be used.
+    Empty,
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => formatter.write_str("it is no JWK set"),
+            Self::Ambiguous(kid) => write!(formatter, "two keys have the kid {kid:?}"),
+            Self::Empty => formatter.write_str("no key in it can be used"),
+        }
+    }
+}
+
+impl KeySet {
+    /// Reads a set that the operator wrote, which may hold symmetric keys.
+    ///
+    /// # Errors
+    ///
+    /// Why the set cannot be used.
+    pub fn inline(text: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(text, true)
+    }
+
+    /// Reads a set that came over the network: a symmetric key in it would be known to everyone.
+    ///
+    /// # Errors
+    ///
+    /// Why the set cannot be used.
+    pub fn fetched(text: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(text, false)
+    }
+
+    fn read(text: &[u8], symmetric: bool) -> Result<Self, KeySetError> {
+        let members = json::members(text).ok_or(KeySetError::Malformed)?;
+        let keys = members.iter().find(|(name, _)| name == "keys").ok_or(KeySetError::Malformed)?.1;
+        let jwks: Vec<&RawValue> = serde_json::from_str(keys.get()).map_err(|_| KeySetError::Malformed)?;
+        let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
+        for jwk in jwks {
+            let jwk = Jwk::read(jwk);
+            match jwk.key(symmetric) {
+                Ok(key) if key.kid.is_some() && set.keys.iter().any(|other| other.kid == key.kid) => {
+                    return Err(KeySetError::Ambiguous(key.kid.unwrap_or_default()));
+                }
+                Ok(key) => set.keys.push(key),
+                Err(why) => set.skipped.push(format!("{}: {why}", jwk.label())),
+            }
+        }
+        if set.keys.is_empty() { Err(KeySetError::Empty) } else { Ok(set) }
+    }
+
+    /// The key of this name; without a name, the only key there is.
+    #[must_use]
+    pub fn find(&self, kid: Option<&str>) -> Option<&Key> {
+        match (kid, &self.keys[..]) {
+            (Some(kid), keys) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+}
+
+impl Key {
+    /// Whether `alg` of a header names this key's algorithm.
+    #[must_use]
+    pub fn has_algorithm(&self, alg: &str) -> bool {
+        algorithm(alg) == Some(self.algorithm)
+    }
+
+    /// Whether `signature`, in base64url, is this key's signature of `message`.
+    #[must_use]
+    pub fn verifies(&self, message: &str, signature: &str) -> bool {
+        crypto::verify(signature, message.as_bytes(), &self.key, self.algorithm).unwrap_or(false)
+    }
+}
+
+/// RFC 7518, 3.1 and RFC 8037, 3.1, without `none`; `Ed25519` is the name of RFC 9864.
+fn algorithm(alg: &str) -> Option<Algorithm> {
+    Some(match alg {
+        "HS256" => Algorithm::HS256,
+        "HS384" => Algorithm::HS384,
+        "HS512" => Algorithm::HS512,
+        "RS256" => Algorithm::RS256,
+        "RS384" => Algorithm::RS384,
+        "RS512" => Algorithm::RS512,
+        "PS256" => Algorithm::PS256,
+        "PS384" => Algorithm::PS384,
+        "PS512" => Algorithm::PS512,
+        "ES256" => Algorithm::ES256,
+        "ES384" => Algorithm::ES384,
+        "EdDSA" | "Ed25519" => Algorithm::EdDSA,
+        _ => return None,
+    })
+}
+
+/// Members of private keys: whatever they hold, they are not read.
+const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
+
+const MALFORMED: &str = "malformed";
+const WEAK: &str = "too weak";
+const UNKNOWN: &str = "of an unknown kind";
+
+/// The members of one key, as far as they could be read at all.
+struct Jwk<'a>(Option<Vec<(std::borrow::Cow<'a, str>, &'a RawValue)>>);
+
+impl<'a> Jwk<'a> {
+    fn read(raw: &'a RawValue) -> Self {
+        Self(json::members(raw.get().as_bytes()))
+    }
+
+    /// How the log names it.
+    fn label(&self) -> String {
+        match self.string("kid") {
+            Ok(Some(kid)) => format!("key {kid:?}"),
+            _ => "a key without kid".to_owned(),
+        }
+    }
+
+    fn key(&self, symmetric: bool) -> Result<Key, &'static str> {
+        let members = self.0.as_ref().ok_or(MALFORMED)?;
+        let is_null = |(name, value): &(std::borrow::Cow<'_, str>, &RawValue)| {
+            value.get() == "null" && !PRIVATE.contains(&name.as_ref())
+        };
+        if members.iter().any(is_null) {
+            return Err(MALFORMED);
+        }
+        let kid = self.string("kid")?;
+        self.check_certificates()?;
+        if self.string("use")?.is_some_and(|usage| usage != "sig") {
+            return Err("for another use");
+        }
+        if let Some(operations) = self.member::<Vec<String>>("key_ops")?
+            && !operations.iter().any(|operation| operation == "verify")
+        {
+            return Err("for another use");
+        }
+        let alg = match self.string("alg")? {
+            Some(alg) => Some(algorithm(&alg).ok_or("for another algorithm")?),
+            None => None,
+        };
+        let (algorithm, key) = match self.required("kty")?.as_str() {
+            "RSA" => self.rsa(alg)?,
+            "EC" => self.elliptic_curve(alg)?,
+            "OKP" => self.edwards_curve(alg)?,
+            "oct" if symmetric => self.symmetric(alg)?,
+            "oct" => return Err("symmetric, in a set that was fetched"),
+            _ => return Err(UNKNOWN),
+        };
+        Ok(Key { kid, algorithm, key })
+    }
+
+    fn rsa(&self, alg: Option<Algorithm>) -> Result<(Algorithm, DecodingKey), &'static str> {
+        use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
+
+        let algorithm = one_of(alg, &[RS256, RS384, RS512, PS256, PS384, PS512])?;
+        let modulus = self.unsigned("n")?;
+        let exponent = self.unsigned("e")?;
+        let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+        let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+        // An exponent of 1 would make every message its own signature; 33 bits are what AWS-LC reads.
+        if bits < 2_048 || exponent == [1] {
+            return Err(WEAK);
+        }
+        if bits > 8_192 || exponent.len() > 4 || !is_odd(&modulus) || !is_odd(&exponent) {
+            return Err(MALFORMED);
+        }
+        Ok((algorithm, DecodingKey::from_rsa_raw_components(&modulus, &exponent)))
+    }
+
+    fn elliptic_curve(&self, alg: Option<Algorithm>) -> Result<(Algorithm, DecodingKey), &'static str> {
+        let (algorithm, verification, length): (_, &'static dyn VerificationAlgorithm, _) =
+            match self.required("crv")?.as_str() {
+                "P-256" => (one_of(alg, &[Algorithm::ES256])?, &ECDSA_P256_SHA256_FIXED, 32),
+                "P-384" => (one_of(alg, &[Algorithm::ES384])?, &ECDSA_P384_SHA384_FIXED, 48),
+                _ => return Err(UNKNOWN),
+            };
+        let (x, y) = (self.bytes("x")?, self.bytes("y")?);
+        // RFC 7518, 6.2.1.2: full length, also where the coordinate has leading zeros.
+        if x.len() != length || y.len() != length {
+            return Err(MALFORMED);
+        }
+        // SEC 1, 2.3.3: the uncompressed form. Parsing it tells whether the point is on the curve.
+        let point = [&[4], &x[..], &y[..]].concat();
+        ParsedPublicKey::new(verification, &point).map_err(|_| MALFORMED)?;
+        let key = DecodingKey::from_ec_components(&self.required("x")?, &self.required("y")?);
+        Ok((algorithm, key.map_err(|_| MALFORMED)?))
+    }
+
+    fn edwards_curve(&self, alg: Option<Algorithm>) -> Result<(Algorithm, DecodingKey), &'static str> {
+        if self.required("crv")? != "Ed25519" {
+            return Err(UNKNOWN);
+        }
+        let algorithm = one_of(alg, &[Algorithm::EdDSA])?;
+        let point = self.bytes("x")?;
+        ParsedPublicKey::new(&ED25519, &point).map_err(|_| MALFORMED)?;
+        let key = DecodingKey::from_ed_components(&self.required("x")?);
+        Ok((algorithm, key.map_err(|_| MALFORMED)?))
+    }
+
+    fn symmetric(&self, alg: Option<Algorithm>) -> Result<(Algorithm, DecodingKey), &'static str> {
+        let algorithm = one_of(alg, &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512])?;
+        // RFC 7518, 3.2
+        let hash_length = match algorithm {
+            Algorithm::HS256 => 32,
+            Algorithm::HS384 => 48,
+            _ => 64,
+        };
+        let secret = self.bytes("k")?;
+        if secret.len() < hash_length {
+            return Err(WEAK);
+        }
+        Ok((algorithm, DecodingKey::from_secret(&secret)))
+    }
+
+    /// Certificates are not read, but a key whose members have other types than RFC 7517 says is malformed.
+    fn check_certificates(&self) -> Result<(), &'static str> {
+        for name in ["x5u", "x5t", "x5t#S256"] {
+            self.string(name)?;
+        }
+        self.member::<Vec<String>>("x5c").map(|_| ())
+    }
+
+    fn member<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, &'static str> {
+        let member = self.0.iter().flatten().find(|(member, _)| member == name);
+        member.map(|(_, value)| serde_json::from_str(value.get())).transpose().map_err(|_| MALFORMED)
+    }
+
+    fn string(&self, name: &str) -> Result<Option<String>, &'static str> {
+        self.member(name)
+    }
+
+    fn required(&self, name: &str) -> Result<String, &'static str> {
+        self.string(name)?.ok_or(MALFORMED)
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, &'static str> {
+        URL_SAFE_NO_PAD.decode(self.required(name)?).map_err(|_| MALFORMED)
+    }
+
+    /// RFC 7518, 2, `Base64urlUInt`: a positive number without leading zeros.
+    fn unsigned(&self, name: &str) -> Result<Vec<u8>, &'static str> {
+        let bytes = self.bytes(name)?;
+        if bytes.first().is_none_or(|first| *first == 0) { Err(MALFORMED) } else { Ok(bytes) }
+    }
+}
+
+/// The key's own algorithm, where its type has it; else the first of its type.
+fn one_of(alg: Option<Algorithm>, of_type: &[Algorithm]) -> Result<Algorithm, &'static str> {
+    match alg {
+        Some(alg) if of_type.contains(&alg) => Ok(alg),
+        Some(_) => Err("for another algorithm than its type has"),
+        None => of_type.first().copied().ok_or(UNKNOWN),
+    }
+}
