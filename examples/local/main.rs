@@ -1,0 +1,157 @@
+//! The function behind a local HTTP port, with an embedded DynamoDB and a token to try it with.
+//!
+//! Every request becomes the event that an HTTP API would send and goes the way that it goes in Lambda.
+
+// What an example does is print, and what it cannot start with ends it.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+#[path = "../../tests/support/embedded.rs"]
+mod embedded;
+#[path = "../../tests/support/gateway.rs"]
+mod gateway;
+#[path = "../../tests/support/issuer.rs"]
+mod issuer;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use update_distributor::config::{Config, Platform};
+use update_distributor::handler::App;
+use update_distributor::log::{self, Log};
+
+const HELP: &str = "\
+Serves PUT /api/v1/integration/distributors/{id} on this machine, with an embedded DynamoDB.
+
+Usage: cargo run --example local -- [OPTIONS]
+
+Options:
+      --host ADDRESS         address that both listen on [default: 127.0.0.1]
+      --port PORT            port of the function [default: 9000]
+      --dynamodb-port PORT   port of the embedded DynamoDB [default: 8000]
+  -h, --help                 print this
+";
+
+const HOUR: u64 = 3_600;
+
+struct Options {
+    host: String,
+    port: u16,
+    dynamodb_port: u16,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let options = match options() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{error}\nSee --help.");
+            return ExitCode::FAILURE;
+        }
+    };
+    tokio::select! {
+        result = serve(options) => match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        _ = tokio::signal::ctrl_c() => ExitCode::SUCCESS,
+    }
+}
+
+fn options() -> Result<Option<Options>, lexopt::Error> {
+    use lexopt::prelude::*;
+
+    let mut options = Options { host: "127.0.0.1".to_owned(), port: 9000, dynamodb_port: 8000 };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("host") => options.host = arguments.value()?.string()?,
+            Long("port") => options.port = arguments.value()?.parse()?,
+            Long("dynamodb-port") => options.dynamodb_port = arguments.value()?.parse()?,
+            Short('h') | Long("help") => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+async fn serve(options: Options) -> Result<(), String> {
+    let listener = listen(&options.host, options.port, "--port").await?;
+    let dynamodb_listener = listen(&options.host, options.dynamodb_port, "--dynamodb-port").await?;
+    let url = format!("http://{}", listener.local_addr().expect("the listener is bound"));
+
+    let store = embedded::Embedded::serve(dynamodb_listener).await;
+    store.put(embedded::documented_item()).await;
+    let issuer = issuer::Issuer::new("local");
+    let token = issuer.sign(&issuer::claims(embedded::NODE, 12 * HOUR));
+
+    let jwks = issuer.jwks();
+    let config = Config::from_env(|name| {
+        let value = match name {
+            "TABLE_NAME" => embedded::TABLE,
+            "TOKEN_ISSUER" => issuer::ISSUER,
+            "TOKEN_AUDIENCE" => issuer::AUDIENCE,
+            "TOKEN_JWKS" => &jwks,
+            "AWS_REGION" => "eu-central-1",
+            _ => return None,
+        };
+        Some(OsString::from(value))
+    });
+    let config = config.map_err(|error| error.to_string())?;
+    let platform = Platform::from_env(|name| std::env::var_os(name));
+    log::enable_diagnostics(platform.log_level, platform.log_json);
+    // Nobody collects metrics here.
+    let log = Log::new(platform.log_level, platform.log_json, None, Box::new(io::stdout()));
+    let app = Arc::new(App::new(config, embedded::clients(&store.endpoint()).await, log).await);
+
+    println!("{}", introduction(&url, &store.endpoint(), &token));
+    gateway::serve(listener, app).await;
+    Ok(())
+}
+
+async fn listen(host: &str, port: u16, option: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind((host, port)).await;
+    listener.map_err(|error| format!("cannot listen on {host}:{port}: {error}; choose another with {option} or --host"))
+}
+
+fn introduction(url: &str, dynamodb: &str, token: &str) -> String {
+    let call = |body: &str| {
+        format!(
+            "curl -i -X PUT {url}/api/v1/integration/distributors/{} \\
+  -H \"Authorization: Bearer $TOKEN\" -H 'X-Target-Server: integration' -H 'Content-Type: application/json' \\
+  -d '{body}'",
+            embedded::ID
+        )
+    };
+    let set = r#"{"meta": {"host": "https://example.com222", "path": "/webhook", "method": 1, "authentication": {"type": 1, "username": "user", "password": "pass"}}}"#;
+    format!(
+        "The function listens on {url}, DynamoDB on {dynamodb} (table {table}). Ctrl-C ends both.
+
+# A token for node {node}, valid for 12 hours:
+TOKEN={token}
+
+# Set the webhook:
+{set}
+
+# Remove it:
+{remove}
+
+# Read the distributor, changing nothing:
+{read}
+",
+        table = embedded::TABLE,
+        node = embedded::NODE,
+        set = call(set),
+        remove = call(r#"{"meta": null}"#),
+        read = call("{}"),
+    )
+}
