@@ -33,7 +33,7 @@ pub enum Json<'a> {
 pub struct Malformed {
     /// Counted from 1.
     pub line: usize,
-    /// In bytes, counted from 1; 0 where the line has none.
+    /// In bytes, counted from 1.
     pub column: usize,
 }
 
@@ -49,7 +49,7 @@ const MAX_LEVELS: usize = 127;
 pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
     let text = std::str::from_utf8(text).map_err(|error| position(text, error.valid_up_to()))?;
     let raw: &RawValue =
-        serde_json::from_str(text).map_err(|error| Malformed { line: error.line(), column: error.column() })?;
+        serde_json::from_str(text).map_err(|error| Malformed { line: error.line(), column: error.column().max(1) })?;
     Reader { text }.value(raw.get(), 1)
 }
 
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
             Malformed {
                 line: start.line + error.line() - 1,
                 // The column of an error on the first line counts from the start of `raw`.
-                column: if error.line() == 1 { start.column - 1 + error.column() } else { error.column() },
+                column: if error.line() == 1 { start.column - 1 + error.column() } else { error.column().max(1) },
             }
         })
     }
@@ -207,7 +207,8 @@ mod tests {
         fn check(text: &[u8], line: usize, column: usize) {
             assert_eq!(parse(text), Err(Malformed { line, column }), "{}", String::from_utf8_lossy(text));
         }
-        check(b"", 1, 0);
+        check(b"", 1, 1);
+        check(b"{\n", 2, 1);
         check(b"{\"a\":1,\n \"b\":2 \"c\"}", 2, 8);
         check(b"{\"a\":\n{\"b\":1,\n\"b\":22}}", 3, 5);
         check(b"{\"a\":1,\"\\u0061\":2}", 1, 17);
@@ -215,7 +216,7 @@ mod tests {
         check(b"{\"a\":\"\xff\"}", 1, 7);
         check(b"{}x", 1, 3);
         check(b"{\"a\":\n[\"\\ud800\"]}", 2, 9);
-        check(b"{\"a\":\n{\"\\udc00\":1}}", 2, 9);
+        check(b"{\"a\":\n{\"\\udc00\":1}}", 2, 8);
         check(b"{'a':1}", 1, 2);
         check(b"{\"a\":01}", 1, 7);
         check(b"{\"a\":NaN}", 1, 6);

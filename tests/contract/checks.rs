@@ -1,0 +1,609 @@
+//! The request: its checks, in their order, and the answers.
+
+use serde_json::{Value, json};
+
+use crate::support::embedded::{AT, ID, NODE};
+use crate::support::function::Function;
+use crate::support::issuer;
+use crate::support::request::{Answer, FRONT_ENDS, FrontEnd, Request};
+
+const META: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
+
+/// A change of the event as it is sent, and what must come out.
+type Row<'a> = (&'a str, &'a dyn Fn(&mut Value), &'a str);
+
+async fn check_events(function: &Function, front_end: FrontEnd, rows: &[Row<'_>]) {
+    for (name, change, expected) in rows {
+        let mut event = function.put("{}").event(front_end);
+        change(&mut event);
+        assert_eq!(function.send(&event).await.outcome(), *expected, "{front_end:?}: {name}");
+    }
+}
+
+#[tokio::test]
+async fn every_front_end_gets_the_same_answer() {
+    let function = Function::new().await;
+    let requests = [
+        ("200", function.put("{}")),
+        ("400 invalid_event", function.put("{}").with("a b", "c")),
+        ("404 route_not_found", function.put("{}").path("/")),
+        ("405 method_not_allowed", function.put("{}").method("GET")),
+        ("401 missing_token", function.put("{}").without("authorization")),
+        ("401 invalid_token", function.put("{}").set("authorization", "Bearer x")),
+        ("400 wrong_target_server", function.put("{}").without("x-target-server")),
+        ("400 invalid_id", function.put("{}").path("/api/v1/integration/distributors/1")),
+        ("400 invalid_if_match", function.put("{}").with("if-match", "x")),
+        ("415 unsupported_media_type", function.put("{}").set("content-type", "text/plain")),
+        ("413 body_too_large", function.put(&" ".repeat(16_385))),
+        ("400 malformed_json", function.put("{")),
+        ("422 invalid_body", function.put(r#"{"a":1}"#)),
+        ("404 distributor_not_found", function.put("{}").path(&format!("/api/v1/integration/distributors/{NODE}"))),
+        ("412 precondition_failed", function.put("{}").with("if-match", "\"x\"")),
+    ];
+    for (expected, request) in requests {
+        let first = function.call(&request).await;
+        assert_eq!(first.outcome(), expected);
+        assert_eq!(first.header("cache-control"), Some("no-store, no-transform"), "{expected}");
+        let content_type = if first.status == 200 { "application/json" } else { "application/problem+json" };
+        assert_eq!(first.header("content-type"), Some(content_type), "{expected}");
+        for front_end in FRONT_ENDS {
+            assert_eq!(function.send(&request.event(front_end)).await, first, "{front_end:?}: {expected}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_forms_of_the_answer() {
+    let function = Function::new().await;
+    for (front_end, multi_value, described) in [
+        (FrontEnd::HttpApi, false, false),
+        (FrontEnd::RestApi, true, false),
+        (FrontEnd::LoadBalancer, false, true),
+        (FrontEnd::LoadBalancerMultiValue, true, true),
+    ] {
+        let invocation = update_distributor::handler::Invocation {
+            request_id: "id".to_owned(),
+            deadline: std::time::SystemTime::now() + std::time::Duration::from_secs(9),
+        };
+        let event = function.put("{}").event(front_end).to_string();
+        let answer = function.app.invoke(event.as_bytes(), &invocation).await.unwrap();
+        let answer = serde_json::to_value(answer).unwrap();
+        let headers = if multi_value { &answer["multiValueHeaders"] } else { &answer["headers"] };
+        assert!(!headers["etag"].is_null(), "{front_end:?}: {answer}");
+        assert_eq!(answer["statusDescription"] == "200 OK", described, "{front_end:?}: {answer}");
+        assert!(answer["body"].is_string(), "{front_end:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn set_remove_and_read() {
+    let function = Function::new().await;
+    let set = function.call(&function.put(META)).await;
+    assert_eq!(set.outcome(), "200");
+    let updated_at = set.body["updated_at"].as_str().unwrap();
+    assert_eq!(set.header("etag"), Some(format!("\"{updated_at}\"").as_str()));
+    assert_eq!(updated_at.len(), AT.len());
+    assert!(updated_at > AT && updated_at.ends_with('Z'));
+    let expected = format!(
+        r#"{{"id":"{ID}","node_id":"{NODE}","meta":{{"host":"https://example.com222","path":"/webhook","method":"GET","authentication":{{"type":1,"username":"user","password":"pass"}}}},"created_at":"{AT}","updated_at":"{updated_at}"}}"#
+    );
+    assert_eq!(set.body, serde_json::from_str::<Value>(&expected).unwrap());
+    let stored = function.item().await.unwrap();
+
+    let read = function.call(&function.put("{}")).await;
+    assert_eq!((&read.body, read.header("etag")), (&set.body, set.header("etag")));
+    assert_eq!(function.item().await.unwrap(), stored);
+
+    // What was received can be sent back.
+    let again = function.call(&function.put(&set.body.to_string())).await;
+    assert_eq!((again.outcome().as_str(), &again.body["meta"]), ("200", &set.body["meta"]));
+
+    let removed = function.call(&function.put(r#"{"meta":null}"#)).await;
+    assert_eq!((removed.outcome().as_str(), &removed.body["meta"]), ("200", &Value::Null));
+    let item = function.item().await.unwrap();
+    assert!(!item.contains_key("meta"));
+    assert_eq!(item["updated_at"].as_s().unwrap().as_str(), removed.body["updated_at"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn members_of_the_answer_stand_in_the_documented_order() {
+    let function = Function::new().await;
+    let event = function.put(META).event(FrontEnd::HttpApi).to_string();
+    let invocation = update_distributor::handler::Invocation {
+        request_id: "id".to_owned(),
+        deadline: std::time::SystemTime::now() + std::time::Duration::from_secs(9),
+    };
+    let answer = function.app.invoke(event.as_bytes(), &invocation).await.unwrap();
+    let answer = serde_json::to_value(answer).unwrap();
+    let body = answer["body"].as_str().unwrap();
+    let places = [
+        "\"id\"",
+        "\"node_id\"",
+        "\"meta\"",
+        "\"host\"",
+        "\"path\"",
+        "\"method\"",
+        "\"authentication\"",
+        "\"type\"",
+        "\"username\"",
+        "\"password\"",
+        "\"created_at\"",
+        "\"updated_at\"",
+    ]
+    .map(|name| body.find(name).unwrap());
+    assert!(places.is_sorted(), "{body}");
+}
+
+#[tokio::test]
+async fn check_0_what_http_allows() {
+    let function = Function::new().await;
+    let header = |name: &'static str, value: Value| move |event: &mut Value| event["headers"][name] = value.clone();
+    check_events(
+        &function,
+        FrontEnd::HttpApi,
+        &[
+            (
+                "method of another type",
+                &|event| event["requestContext"]["http"]["method"] = json!(7),
+                "400 invalid_event",
+            ),
+            ("no method", &|event| event["requestContext"]["http"] = json!({}), "400 invalid_event"),
+            ("method null", &|event| event["requestContext"]["http"] = json!(null), "400 invalid_event"),
+            (
+                "method with a blank",
+                &|event| event["requestContext"]["http"]["method"] = json!("PUT "),
+                "400 invalid_event",
+            ),
+            ("empty method", &|event| event["requestContext"]["http"]["method"] = json!(""), "400 invalid_event"),
+            ("path of another type", &|event| event["rawPath"] = json!(["/"]), "400 invalid_event"),
+            ("no path", &|event| event["rawPath"] = json!(null), "400 invalid_event"),
+            ("newline in the path", &|event| event["rawPath"] = json!("/a\n"), "400 invalid_event"),
+            ("delete in the path", &|event| event["rawPath"] = json!("/a\u{7f}"), "400 invalid_event"),
+            ("tab in the path", &|event| event["rawPath"] = json!("/a\t"), "400 invalid_event"),
+            ("headers of another type", &|event| event["headers"] = json!([]), "400 invalid_event"),
+            ("header of another type", &header("x", json!(1)), "400 invalid_event"),
+            ("header null", &header("x", json!(null)), "400 invalid_event"),
+            ("header array", &header("x", json!(["a"])), "400 invalid_event"),
+            ("name with a blank", &header("a b", json!("c")), "400 invalid_event"),
+            ("empty name", &header("", json!("c")), "400 invalid_event"),
+            ("name with an umlaut", &header("ä", json!("c")), "400 invalid_event"),
+            ("newline in a value", &header("x", json!("a\r\nb: c")), "400 invalid_event"),
+            ("null in a value", &header("x", json!("\0")), "400 invalid_event"),
+            ("delete in a value", &header("x", json!("\u{7f}")), "400 invalid_event"),
+            ("tab in a value", &header("x", json!("a\tb")), "200"),
+            ("umlaut in a value", &header("x", json!("ä\u{85}")), "200"),
+            ("host that is none", &header("host", json!("a b:c/")), "200"),
+            ("no headers", &|event| event["headers"] = json!(null), "401 missing_token"),
+            (
+                "parts that nobody reads",
+                &|event| {
+                    event["pathParameters"] = json!(7);
+                    event["cookies"] = json!({"a": []});
+                    event["queryStringParameters"] = json!("x");
+                    event["rawQueryString"] = json!("a b=\u{0}%zz");
+                    event["stageVariables"] = json!([[]]);
+                    event["requestContext"]["authorizer"] = json!("x");
+                    event["requestContext"]["requestId"] = json!([1]);
+                },
+                "200",
+            ),
+        ],
+    )
+    .await;
+    check_events(
+        &function,
+        FrontEnd::RestApi,
+        &[
+            (
+                "multi-value headers of another type",
+                &|event| event["multiValueHeaders"] = json!("x"),
+                "400 invalid_event",
+            ),
+            ("values of another type", &|event| event["multiValueHeaders"]["x"] = json!("a"), "400 invalid_event"),
+            (
+                "value of another type",
+                &|event| event["multiValueHeaders"]["x"] = json!(["a", null]),
+                "400 invalid_event",
+            ),
+            ("no values", &|event| event["multiValueHeaders"]["x"] = json!([]), "200"),
+            ("headers are not looked at", &|event| event["headers"] = json!({"a b": 7}), "200"),
+            ("headers serve where there are no others", &|event| event["multiValueHeaders"] = json!(null), "200"),
+            (
+                "no headers at all",
+                &|event| {
+                    event["multiValueHeaders"] = json!(null);
+                    event["headers"] = json!(null);
+                },
+                "401 missing_token",
+            ),
+            ("method null", &|event| event["httpMethod"] = json!(null), "400 invalid_event"),
+        ],
+    )
+    .await;
+    let event = function.put("{}").with("x", "SURROGATE").event(FrontEnd::HttpApi).to_string();
+    for surrogate in [r"\ud800", r"\udfff", r"\ude00\ud83d"] {
+        let answer = function.raw(event.replace("SURROGATE", surrogate).as_bytes()).await.unwrap();
+        assert_eq!(answer.outcome(), "400 invalid_event", "{surrogate}");
+    }
+    let answer = function.raw(event.replace("SURROGATE", r"\ud83d\ude00").as_bytes()).await.unwrap();
+    assert_eq!(answer.outcome(), "200");
+}
+
+#[tokio::test]
+async fn check_1_route_and_method() {
+    let function = Function::new().await;
+    let upper = ID.to_uppercase();
+    let encoded = ID.replace('-', "%2d");
+    let twice = ID.replace('-', "%252d");
+    for (path, expected) in [
+        (format!("/api/v1/integration/distributors/{ID}"), "200"),
+        (format!("/prod/api/v1/integration/distributors/{ID}"), "200"),
+        (format!("/a/b/api/v1/integration/distributors/{ID}"), "200"),
+        (format!("/api/v1/integration/distributors/{upper}"), "200"),
+        (format!("/api/v1/integration/distributors/{encoded}"), "200"),
+        (format!("/api/v1/integration/distributors/{twice}"), "400 invalid_id"),
+        (format!("/api/v1/integration/distributors/{ID}/"), "404 route_not_found"),
+        (format!("/api/v1/integration/distributors//{ID}"), "404 route_not_found"),
+        (format!("/api/v1//integration/distributors/{ID}"), "404 route_not_found"),
+        (format!("/api/v1/integration/distributors/{ID}/x"), "404 route_not_found"),
+        (format!("/api/v1/integration/distributors/./{ID}"), "404 route_not_found"),
+        (format!("/x/../api/v1/integration/distributors/{ID}"), "404 route_not_found"),
+        (format!("/./api/v1/integration/distributors/{ID}"), "404 route_not_found"),
+        ("/api/v1/integration/distributors/..".to_owned(), "404 route_not_found"),
+        ("/api/v1/integration/distributors/.".to_owned(), "404 route_not_found"),
+        ("/api/v1/integration/distributors/%2e%2e".to_owned(), "400 invalid_id"),
+        ("/api/v1/integration/distributors/".to_owned(), "404 route_not_found"),
+        ("/api/v1/integration/distributors".to_owned(), "404 route_not_found"),
+        (format!("api/v1/integration/distributors/{ID}"), "404 route_not_found"),
+        (format!("/xapi/v1/integration/distributors/{ID}"), "404 route_not_found"),
+        (format!("/API/v1/integration/distributors/{ID}"), "404 route_not_found"),
+        (format!("/api/v1/integration/%64istributors/{ID}"), "404 route_not_found"),
+        (String::new(), "404 route_not_found"),
+        ("/".to_owned(), "404 route_not_found"),
+    ] {
+        for front_end in FRONT_ENDS {
+            let event = function.put("{}").path(&path).event(front_end);
+            assert_eq!(function.send(&event).await.outcome(), expected, "{front_end:?}: {path}");
+        }
+    }
+    for method in ["GET", "put", "HEAD", "OPTIONS", "PATCH", "DELETE", "POST", "PUTS"] {
+        let answer = function.call(&function.put("{}").method(method)).await;
+        assert_eq!(
+            (answer.outcome().as_str(), answer.header("allow")),
+            ("405 method_not_allowed", Some("PUT")),
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn check_2_bearer_token() {
+    let function = Function::new().await;
+    let token = &function.token;
+    let long = format!("Bearer {}", "x".repeat(8_193));
+    for (value, expected) in [
+        (format!("Bearer {token}"), "200"),
+        (format!("bEARER    {token}"), "200"),
+        (format!("  Bearer {token}\t"), "200"),
+        (String::new(), "401 missing_token"),
+        ("Bearer".to_owned(), "401 missing_token"),
+        ("Bearer   ".to_owned(), "401 missing_token"),
+        ("Basic dTpw".to_owned(), "401 missing_token"),
+        (token.clone(), "401 missing_token"),
+        (format!("Bearer{token}"), "401 missing_token"),
+        (format!("Bearer {token} x"), "401 invalid_token"),
+        (format!("Bearer {token},"), "401 invalid_token"),
+        (format!("Bearer {token},Bearer {token}"), "401 invalid_token"),
+        (format!("Basic dTpw, Bearer {token}"), "401 invalid_token"),
+        (long, "401 invalid_token"),
+    ] {
+        let answer = function.call(&function.put("{}").set("authorization", &value)).await;
+        assert_eq!(answer.outcome(), expected, "{value}");
+        match answer.header("www-authenticate") {
+            None => assert_eq!(answer.status, 200),
+            Some("Bearer") => assert_eq!(expected, "401 missing_token"),
+            Some(challenge) => {
+                assert!(challenge.starts_with("Bearer error=\"invalid_token\", error_description=\""), "{challenge}");
+            }
+        }
+    }
+    let twice = function.put("{}").with("authorization", &format!("Bearer {token}"));
+    for front_end in [FrontEnd::HttpApi, FrontEnd::RestApi, FrontEnd::LoadBalancerMultiValue] {
+        assert_eq!(function.send(&twice.event(front_end)).await.outcome(), "401 invalid_token", "{front_end:?}");
+    }
+    let mut event = function.put("{}").event(FrontEnd::HttpApi);
+    event["headers"]["AUTHORIZATION"] = format!("Bearer {token}").into();
+    assert_eq!(function.send(&event).await.outcome(), "401 invalid_token");
+    let mut event = function.put("{}").without("authorization").event(FrontEnd::HttpApi);
+    event["headers"]["AuthoriZation"] = format!("Bearer {token}").into();
+    assert_eq!(function.send(&event).await.outcome(), "200");
+}
+
+#[tokio::test]
+async fn check_4_target_server() {
+    let function = Function::with(&[("TARGET_SERVER", "Berlin")]).await;
+    for (values, expected) in [
+        (&["Berlin"][..], "200"),
+        (&["bERLIN"], "200"),
+        (&[], "400 wrong_target_server"),
+        (&[""], "400 wrong_target_server"),
+        (&["integration"], "400 wrong_target_server"),
+        (&["Berlin,Berlin"], "400 wrong_target_server"),
+        (&["Berlin", "Berlin"], "400 wrong_target_server"),
+    ] {
+        let request = function.put("{}").without("x-target-server");
+        let request = values.iter().fold(request, |request, value| request.with("X-Target-Server", value));
+        let answer = function.send(&request.event(FrontEnd::RestApi)).await;
+        assert_eq!(answer.outcome(), expected, "{values:?}");
+        if answer.status != 200 {
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.contains("X-Target-Server") && detail.contains("Berlin"), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_5_id() {
+    let function = Function::new().await;
+    let simple = ID.replace('-', "");
+    for id in [
+        "x",
+        &simple,
+        &format!("{{{ID}}}"),
+        &format!("urn:uuid:{ID}"),
+        &format!("{ID}0"),
+        &format!(" {ID}"),
+        "%ff",
+        "%",
+        &format!("{ID}%00"),
+    ] {
+        let answer = function.call(&function.put("{}").path(&format!("/api/v1/integration/distributors/{id}"))).await;
+        assert_eq!(answer.outcome(), "400 invalid_id", "{id}");
+        assert!(function.last_line().get("distributor_id").is_none(), "{id}");
+    }
+    function.call(&function.put("{}").path(&format!("/api/v1/integration/distributors/{}", ID.to_uppercase()))).await;
+    assert_eq!(function.last_line()["distributor_id"], ID);
+}
+
+#[tokio::test]
+async fn check_6_if_match() {
+    let function = Function::new().await;
+    let tag = format!("\"{AT}\"");
+    let tags = |count: usize| vec!["\"x\""; count].join(",");
+    for (values, expected) in [
+        (vec!["*".to_owned()], "200"),
+        (vec![tag.clone()], "200"),
+        (vec![format!("\"x\",{tag}")], "200"),
+        (vec![format!(",, \"x\" ,\t{tag},")], "200"),
+        (vec!["\"a,b\"".to_owned(), tag.clone()], "200"),
+        (vec!["\"x\"".to_owned(), tag.clone()], "200"),
+        (vec![format!("{},{tag}", tags(99))], "200"),
+        (vec!["\"x\"".to_owned()], "412 precondition_failed"),
+        (vec!["\"\"".to_owned()], "412 precondition_failed"),
+        (vec!["\"ä!#\"".to_owned()], "412 precondition_failed"),
+        (vec![format!("W/{tag}")], "412 precondition_failed"),
+        (vec![tags(100)], "412 precondition_failed"),
+        (vec![tags(101)], "400 invalid_if_match"),
+        (vec![format!("{},W/{tag}", tags(100))], "400 invalid_if_match"),
+        (vec![String::new()], "400 invalid_if_match"),
+        (vec![" , ".to_owned()], "400 invalid_if_match"),
+        (vec![AT.to_owned()], "400 invalid_if_match"),
+        (vec![format!("*,{tag}")], "400 invalid_if_match"),
+        (vec!["*".to_owned(), "*".to_owned()], "400 invalid_if_match"),
+        (vec!["*".to_owned(), tag.clone()], "400 invalid_if_match"),
+        (vec!["\"a".to_owned(), "b\"".to_owned()], "400 invalid_if_match"),
+        (vec!["\"a b\"".to_owned()], "400 invalid_if_match"),
+        (vec!["\"x".to_owned()], "400 invalid_if_match"),
+        (vec!["\"x\"y".to_owned()], "400 invalid_if_match"),
+        (vec!["\"x\" \"y\"".to_owned()], "400 invalid_if_match"),
+        (vec![format!("w/{tag}")], "400 invalid_if_match"),
+        (vec![format!("W/ {tag}")], "400 invalid_if_match"),
+    ] {
+        let request = values.iter().fold(function.put("{}"), |request, value| request.with("if-match", value));
+        let answer = function.send(&request.event(FrontEnd::RestApi)).await;
+        assert_eq!(answer.outcome(), expected, "{values:?}");
+        if answer.status == 412 {
+            assert_eq!(answer.header("etag"), Some(tag.as_str()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_7_content_type() {
+    let function = Function::new().await;
+    for (value, expected) in [
+        ("application/json", true),
+        ("Application/JSON; charset=utf-16; x=\"", true),
+        ("application/json;", true),
+        ("application/merge-patch+json", true),
+        ("text/x+JSON ;a=b", true),
+        ("", false),
+        ("json", false),
+        ("application", false),
+        ("text/json", false),
+        ("application/jsonp", false),
+        ("application/+json", false),
+        ("application/json+xml", false),
+        ("application/x-www-form-urlencoded", false),
+        ("application/json, application/json", false),
+        ("/json", false),
+        ("a b/c+json", false),
+    ] {
+        let answer = function.call(&function.put("{}").set("content-type", value)).await;
+        assert_eq!(answer.outcome(), if expected { "200" } else { "415 unsupported_media_type" }, "{value}");
+    }
+    assert_eq!(function.call(&function.put("{}").without("content-type")).await.outcome(), "200");
+    let twice = function.put("{}").with("content-type", "application/json").event(FrontEnd::RestApi);
+    assert_eq!(function.send(&twice).await.outcome(), "415 unsupported_media_type");
+}
+
+#[tokio::test]
+async fn check_8_body() {
+    let function = Function::new().await;
+    let set = |body: Value, is_base64: Value| {
+        move |event: &mut Value| {
+            event["body"] = body.clone();
+            event["isBase64Encoded"] = is_base64.clone();
+        }
+    };
+    let largest = format!("{{}}{}", " ".repeat(16_382));
+    let base64_of = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    check_events(
+        &function,
+        FrontEnd::HttpApi,
+        &[
+            ("text", &set(json!("{}"), json!(false)), "200"),
+            ("text, flag null", &set(json!("{}"), json!(null)), "200"),
+            (
+                "text, no flag",
+                &|event| {
+                    event.as_object_mut().unwrap().remove("isBase64Encoded");
+                },
+                "200",
+            ),
+            ("padded", &set(json!("e30="), json!(true)), "200"),
+            ("not padded", &set(json!("e30"), json!(true)), "200"),
+            ("not base64", &set(json!("e3*"), json!(true)), "400 invalid_event"),
+            ("base64 with a newline", &set(json!("e3\n0="), json!(true)), "400 invalid_event"),
+            ("text said to be base64", &set(json!("{}"), json!(true)), "400 invalid_event"),
+            ("flag of another type", &set(json!("{}"), json!("false")), "400 invalid_event"),
+            ("flag 0", &set(json!("{}"), json!(0)), "400 invalid_event"),
+            ("number", &set(json!(7), json!(false)), "400 invalid_event"),
+            ("object", &set(json!({}), json!(false)), "400 invalid_event"),
+            ("null", &set(json!(null), json!(false)), "400 malformed_json"),
+            ("null as base64", &set(json!(null), json!(true)), "400 malformed_json"),
+            (
+                "no body",
+                &|event| {
+                    event.as_object_mut().unwrap().remove("body");
+                },
+                "400 malformed_json",
+            ),
+            ("the largest", &set(json!(largest), json!(false)), "200"),
+            ("one byte more", &set(json!(format!("{largest} ")), json!(false)), "413 body_too_large"),
+            ("the largest as base64", &set(json!(base64_of(&largest)), json!(true)), "200"),
+            (
+                "one byte more as base64",
+                &set(json!(base64_of(&format!("{largest} "))), json!(true)),
+                "413 body_too_large",
+            ),
+            ("bytes count, not characters", &set(json!("ä".repeat(8_193)), json!(false)), "413 body_too_large"),
+            ("a megabyte", &set(json!("x".repeat(1 << 20)), json!(false)), "413 body_too_large"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn check_9_json() {
+    let function = Function::new().await;
+    for (body, place) in [
+        (&b"{\"a\":1,\n \"b\":2 \"c\"}"[..], "line 2, column 8"),
+        (b"", "line 1, column 1"),
+        (b"[]", "line 1, column 1"),
+        (b"\"{}\"", "line 1, column 1"),
+        (b"{} {}", "line 1, column 4"),
+        (b"\xef\xbb\xbf{}", "line 1, column 1"),
+        (b"{\"id\":\"\xff\"}", "line 1, column 8"),
+        (b"{\"id\":1,\"id\":2}", "line 1, column 14"),
+        (b"{\"id\":{\"a\":1,\"a\":2}}", "line 1, column 18"),
+        (b"{\"id\":\"\\ud800\"}", "line 1, column 14"),
+    ] {
+        let answer = function.call(&function.put("").body(body)).await;
+        assert_eq!(answer.outcome(), "400 malformed_json", "{}", String::from_utf8_lossy(body));
+        let detail = answer.body["detail"].as_str().unwrap();
+        assert!(detail.ends_with(place), "{}: {detail}", String::from_utf8_lossy(body));
+    }
+    // A lone surrogate can stand in the event itself, too.
+    let event = function.put("{\"id\":\"SURROGATE\"}").event(FrontEnd::HttpApi).to_string();
+    let answer = function.raw(event.replace("SURROGATE", r"\ud800").as_bytes()).await.unwrap();
+    assert_eq!(answer.outcome(), "400 malformed_json");
+    let nested = |levels: usize| format!("{{\"id\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+    assert_eq!(function.call(&function.put(&nested(127))).await.outcome(), "200");
+    assert_eq!(function.call(&function.put(&nested(128))).await.outcome(), "400 malformed_json");
+}
+
+#[tokio::test]
+async fn check_10_every_fault_is_listed() {
+    let function = Function::new().await;
+    let body = r#"{
+        "b/~": 1,
+        "id": {"whatever": 1e400}, "node_id": null, "created_at": [], "updated_at": 7,
+        "meta": {
+            "authentication": {"x": 1, "token": null, "type": 1},
+            "path": "webhook", "method": 1.0, "host": "http://localhost", "": 1
+        }
+    }"#;
+    let answer = function.call(&function.put(body)).await;
+    assert_eq!(answer.outcome(), "422 invalid_body");
+    let pointers: Vec<_> =
+        answer.body["errors"].as_array().unwrap().iter().map(|fault| fault["pointer"].as_str().unwrap()).collect();
+    assert_eq!(
+        pointers,
+        [
+            "/b~1~0",
+            "/meta/authentication/x",
+            "/meta/authentication/token",
+            "/meta/path",
+            "/meta/method",
+            "/meta/host",
+            "/meta/",
+            "/meta/authentication/username",
+            "/meta/authentication/password",
+        ]
+    );
+    assert!(function.last_line().get("operation").is_none());
+}
+
+#[tokio::test]
+async fn checks_stand_in_their_order() {
+    let function = Function::new().await;
+    // Each request fails this check and all that come after it.
+    let other_node = "00000000-0000-4000-8000-000000000000";
+    let no_node =
+        function.issuer.sign(&json!({"iss": issuer::ISSUER, "aud": issuer::AUDIENCE, "exp": issuer::now() + 60}));
+    let token = function.token.clone();
+    let steps: Vec<(&str, Box<dyn Fn(Request) -> Request>)> = vec![
+        ("400 invalid_event", Box::new(|request| request.with("x", "\n"))),
+        ("404 route_not_found", Box::new(|request| request.path("/"))),
+        ("405 method_not_allowed", Box::new(|request| request.method("GET"))),
+        ("401 missing_token", Box::new(|request| request.without("authorization"))),
+        ("403 node_claim_missing", Box::new(move |request| request.set("authorization", &format!("Bearer {no_node}")))),
+        ("400 wrong_target_server", Box::new(|request| request.without("x-target-server"))),
+        ("400 invalid_id", Box::new(|request| request.path("/api/v1/integration/distributors/x"))),
+        ("400 invalid_if_match", Box::new(|request| request.with("if-match", "x"))),
+        ("415 unsupported_media_type", Box::new(|request| request.set("content-type", "x"))),
+        ("413 body_too_large", Box::new(|request| request.body("x".repeat(16_385)))),
+        ("400 malformed_json", Box::new(|request| request.body("{"))),
+        ("422 invalid_body", Box::new(|request| request.body("{\"a\":1}"))),
+        (
+            "404 distributor_not_found",
+            Box::new(move |request| request.path(&format!("/api/v1/integration/distributors/{other_node}"))),
+        ),
+    ];
+    for (index, (expected, _)) in steps.iter().enumerate() {
+        let request = Request::put(&token, "{}").with("if-match", "\"x\"");
+        // The last to break wins where two break the same part, so the later checks are broken first.
+        let request = steps[index..].iter().rev().fold(request, |request, (_, breaks)| breaks(request));
+        let request = if index > 7 { request.set("if-match", "\"x\"") } else { request };
+        assert_eq!(function.call(&request).await.outcome(), *expected);
+    }
+}
+
+#[tokio::test]
+async fn problems() {
+    let function = Function::new().await;
+    let answer = function.call(&function.put(r#"{"a":1}"#)).await;
+    let expected = json!({
+        "type": "about:blank",
+        "title": "Unprocessable Content",
+        "status": 422,
+        "code": "invalid_body",
+        "detail": "the body has members that do not fit; errors lists them",
+        "request_id": "invocation-id",
+        "errors": [{"pointer": "/a", "detail": "is not a member that can be set"}],
+    });
+    assert_eq!(answer.body, expected);
+    let answer: Answer = function.call(&function.put("{}").method("GET")).await;
+    assert!(answer.body.get("errors").is_none());
+}

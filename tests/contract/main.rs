@@ -1,0 +1,13 @@
+//! What the function promises, section by section: the real handler against an embedded store, and the real binary
+//! behind a Runtime API.
+
+// A test that meets what it does not expect is to fail there and then.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod checks;
+mod process;
+mod token;
+mod write;

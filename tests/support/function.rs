@@ -1,0 +1,123 @@
+//! The real handler in this process, against an embedded store of its own.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use update_distributor::config::Config;
+use update_distributor::event::InvalidEvent;
+use update_distributor::handler::{App, Invocation};
+use update_distributor::log::{Level, Log};
+
+use super::embedded::{self, Embedded, ID, Item, NODE, TABLE};
+use super::issuer::{self, AUDIENCE, ISSUER, Issuer};
+use super::request::{Answer, FrontEnd, Request};
+
+pub struct Function {
+    pub app: App,
+    pub store: Embedded,
+    pub issuer: Issuer,
+    /// A token of the issuer for the documented distributor's node.
+    pub token: String,
+    log: Lines,
+}
+
+impl Function {
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With settings besides the usual ones; an empty one takes a usual one away.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        let store = embedded().await;
+        let endpoint = store.endpoint();
+        Self::behind(store, &endpoint, settings).await
+    }
+
+    /// With a store that the function reaches at another address.
+    pub async fn behind(store: Embedded, endpoint: &str, settings: &[(&str, &str)]) -> Self {
+        let issuer = Issuer::new("first");
+        let jwks = issuer.jwks();
+        let usual = [
+            ("TABLE_NAME", TABLE),
+            ("TOKEN_ISSUER", ISSUER),
+            ("TOKEN_AUDIENCE", AUDIENCE),
+            ("TOKEN_JWKS", &jwks),
+            ("AWS_REGION", "eu-central-1"),
+            ("PRIME", "false"),
+        ];
+        let config = Config::from_env(|name| {
+            let set = settings.iter().chain(&usual).find(|(variable, _)| *variable == name);
+            set.map(|(_, value)| OsString::from(value))
+        });
+        let log = Lines::default();
+        let config = config.expect("the settings are right");
+        let output = Log::new(Level::Info, true, None, Box::new(log.clone()));
+        let app = App::new(config, embedded::clients(endpoint).await, output).await;
+        let token = issuer.sign(&issuer::claims(NODE, 600));
+        Self { app, store, issuer, token, log }
+    }
+
+    pub fn put(&self, body: &str) -> Request {
+        Request::put(&self.token, body)
+    }
+
+    pub async fn call(&self, request: &Request) -> Answer {
+        self.send(&request.event(FrontEnd::HttpApi)).await
+    }
+
+    pub async fn send(&self, event: &Value) -> Answer {
+        self.raw(event.to_string().as_bytes()).await.expect("an HTTP event")
+    }
+
+    pub async fn raw(&self, event: &[u8]) -> Result<Answer, InvalidEvent> {
+        self.within(event, Duration::from_secs(30)).await
+    }
+
+    /// Sends an event with so much time left.
+    pub async fn within(&self, event: &[u8], left: Duration) -> Result<Answer, InvalidEvent> {
+        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline: SystemTime::now() + left };
+        let answer = self.app.invoke(event, &invocation).await?;
+        Ok(Answer::read(&serde_json::to_value(answer).expect("an answer is JSON")))
+    }
+
+    /// The last line of the log.
+    pub fn last_line(&self) -> Value {
+        let lines = self.log.0.lock().unwrap();
+        let text = std::str::from_utf8(&lines).unwrap();
+        serde_json::from_str(text.lines().last().expect("a line was logged")).expect("a line is JSON")
+    }
+
+    /// The documented distributor as it is stored.
+    pub async fn item(&self) -> Option<Item> {
+        let key = AttributeValue::S(ID.to_owned());
+        let item = self.store.client.get_item().table_name(TABLE).key("id", key).consistent_read(true).send().await;
+        item.expect("the store answers").item
+    }
+}
+
+/// An embedded store with the documented distributor.
+pub async fn embedded() -> Embedded {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+    let store = Embedded::serve(listener).await;
+    store.put(embedded::documented_item()).await;
+    store
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

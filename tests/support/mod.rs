@@ -1,0 +1,8 @@
+//! What the tests stand on.
+
+pub mod embedded;
+pub mod function;
+pub mod issuer;
+pub mod process;
+pub mod proxy;
+pub mod request;

@@ -1,0 +1,192 @@
+//! The real `bootstrap` binary behind a Runtime API.
+
+use std::collections::HashMap;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
+
+use super::embedded::{Embedded, TABLE};
+use super::issuer::{AUDIENCE, ISSUER, Issuer};
+use super::request::Answer;
+
+/// What the process posted for an invocation.
+#[derive(Debug)]
+pub enum Outcome {
+    Answer(Answer),
+    /// `errorType` and `errorMessage`.
+    Error(String, String),
+}
+
+impl Outcome {
+    #[track_caller]
+    pub fn answer(self) -> Answer {
+        match self {
+            Self::Answer(answer) => answer,
+            Self::Error(kind, message) => panic!("{kind}: {message}"),
+        }
+    }
+}
+
+struct Invocation {
+    id: String,
+    deadline: u128,
+    event: Vec<u8>,
+}
+
+struct Api {
+    queue: AsyncMutex<mpsc::UnboundedReceiver<Invocation>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    ready: Notify,
+}
+
+pub struct Process {
+    child: Child,
+    api: Arc<Api>,
+    queue: mpsc::UnboundedSender<Invocation>,
+    lines: Arc<Mutex<Vec<String>>>,
+    output: Option<tokio::task::JoinHandle<()>>,
+    count: std::sync::atomic::AtomicU32,
+}
+
+/// The environment that Lambda sets, and the settings of a deployment with this store and issuer.
+pub fn environment(endpoint: &str, issuer: &Issuer) -> HashMap<String, String> {
+    let settings = [
+        ("AWS_LAMBDA_FUNCTION_NAME", "update-distributor"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "any"),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ("TABLE_NAME", TABLE),
+        ("TOKEN_ISSUER", ISSUER),
+        ("TOKEN_AUDIENCE", AUDIENCE),
+        ("TOKEN_JWKS", &issuer.jwks()),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+impl Process {
+    pub async fn start(store: &Embedded, issuer: &Issuer, settings: &[(&str, &str)]) -> Self {
+        let mut environment = environment(&store.endpoint(), issuer);
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self::spawn(environment).await
+    }
+
+    /// Starts the process with this environment and nothing else of ours.
+    pub async fn spawn(mut environment: HashMap<String, String>) -> Self {
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let api = Arc::new(Api { queue: AsyncMutex::new(receiver), waiting: Mutex::default(), ready: Notify::new() });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .with_state(Arc::clone(&api));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        environment.entry("AWS_LAMBDA_RUNTIME_API".to_owned()).or_insert(address.to_string());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let collected = Arc::clone(&lines);
+        let output = tokio::spawn(async move {
+            let mut stdout = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = stdout.next_line().await {
+                collected.lock().unwrap().push(line);
+            }
+            let mut rest = String::new();
+            let _ = stderr.read_to_string(&mut rest).await;
+            collected.lock().unwrap().extend(rest.lines().map(|line| format!("stderr: {line}")));
+        });
+        Self { child, api, queue, lines, output: Some(output), count: 0.into() }
+    }
+
+    /// Waits until the process asks for an event.
+    pub async fn ready(&self) {
+        self.api.ready.notified().await;
+    }
+
+    pub async fn invoke(&self, event: &[u8]) -> Outcome {
+        self.invoke_within(event, Duration::from_secs(30)).await
+    }
+
+    pub async fn invoke_within(&self, event: &[u8], left: Duration) -> Outcome {
+        let count = self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id = format!("invocation-{count}");
+        let (sender, receiver) = oneshot::channel();
+        self.api.waiting.lock().unwrap().insert(id.clone(), sender);
+        let deadline = (SystemTime::now() + left).duration_since(UNIX_EPOCH).unwrap().as_millis();
+        self.queue.send(Invocation { id, deadline, event: event.to_vec() }).unwrap();
+        tokio::time::timeout(Duration::from_secs(60), receiver).await.expect("an answer").expect("an answer")
+    }
+
+    pub async fn send(&self, event: &Value) -> Answer {
+        self.invoke(event.to_string().as_bytes()).await.answer()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
+    /// Ends the process and returns all that it printed.
+    pub async fn stop(mut self) -> Vec<String> {
+        let _ = self.child.kill().await;
+        self.output.take().unwrap().await.unwrap();
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Waits for the process to end by itself, and returns what it printed.
+    pub async fn end(mut self) -> (ExitStatus, Vec<String>) {
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.expect("it ends").unwrap();
+        self.output.take().unwrap().await.unwrap();
+        (status, self.lines.lock().unwrap().clone())
+    }
+}
+
+async fn next(State(api): State<Arc<Api>>) -> (HeaderMap, Vec<u8>) {
+    api.ready.notify_one();
+    let invocation = api.queue.lock().await.recv().await;
+    let Some(invocation) = invocation else { return std::future::pending().await };
+    let mut headers = HeaderMap::new();
+    headers.insert("lambda-runtime-aws-request-id", invocation.id.parse().unwrap());
+    headers.insert("lambda-runtime-deadline-ms", invocation.deadline.to_string().parse().unwrap());
+    headers.insert("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:f".parse().unwrap());
+    (headers, invocation.event)
+}
+
+async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    let answer = Answer::read(&serde_json::from_slice(&body).unwrap());
+    finish(&api, &id, Outcome::Answer(answer))
+}
+
+async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let text = |name: &str| body[name].as_str().unwrap().to_owned();
+    finish(&api, &id, Outcome::Error(text("errorType"), text("errorMessage")))
+}
+
+fn finish(api: &Api, id: &str, outcome: Outcome) -> StatusCode {
+    let waiting = api.waiting.lock().unwrap().remove(id).expect("an invocation that waits");
+    let _ = waiting.send(outcome);
+    StatusCode::ACCEPTED
+}

@@ -1,0 +1,145 @@
+//! A proxy in front of the store that does to each request what a script says.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What happens to one request. After the script has ended, all requests pass.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Pass,
+    /// The connection is closed before the request reaches the store.
+    ResetBefore,
+    /// The request reaches the store, and the connection is closed before its answer.
+    ResetAfter,
+    /// The request reaches the store, and half of its answer comes back.
+    Truncate,
+    /// Nothing is ever answered.
+    Hang,
+    /// The request reaches the store, and nothing is ever answered.
+    HangAfter,
+    /// The request reaches the store, and its answer comes back byte by byte, too slowly.
+    Trickle,
+    /// This is answered instead.
+    Answer(u16, &'static str),
+    /// The request reaches the store, and this is answered.
+    AnswerAfter(u16, &'static str),
+}
+
+pub struct Proxy {
+    pub address: SocketAddr,
+    script: Arc<Mutex<VecDeque<Step>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    pub async fn start(store: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::<Mutex<VecDeque<Step>>>::default();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let (steps, seen) = (Arc::clone(&script), Arc::clone(&requests));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(connection(client, store, Arc::clone(&steps), Arc::clone(&seen)));
+            }
+        });
+        Self { address, script, requests }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn script(&self, steps: impl IntoIterator<Item = Step>) {
+        *self.script.lock().unwrap() = steps.into_iter().collect();
+    }
+
+    /// The bodies of the requests that came, and forgets them.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+async fn connection(
+    mut client: TcpStream,
+    store: SocketAddr,
+    script: Arc<Mutex<VecDeque<Step>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+) {
+    while let Some(request) = message(&mut client).await {
+        let body = request.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
+        requests.lock().unwrap().push(String::from_utf8_lossy(&request[body..]).into_owned());
+        let step = script.lock().unwrap().pop_front().unwrap_or(Step::Pass);
+        let forward = async {
+            let mut upstream = TcpStream::connect(store).await.unwrap();
+            upstream.write_all(&request).await.unwrap();
+            message(&mut upstream).await.unwrap()
+        };
+        let sent = match step {
+            Step::Pass => client.write_all(&forward.await).await,
+            Step::ResetBefore => return,
+            Step::ResetAfter => {
+                forward.await;
+                return;
+            }
+            Step::Truncate => {
+                let answer = forward.await;
+                let _ = client.write_all(&answer[..answer.len() - 10]).await;
+                return;
+            }
+            Step::Hang => return std::future::pending().await,
+            Step::HangAfter => {
+                forward.await;
+                return std::future::pending().await;
+            }
+            Step::Trickle => {
+                for byte in forward.await {
+                    if client.write_all(&[byte]).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                Ok(())
+            }
+            Step::Answer(status, body) => client.write_all(&answer(status, body)).await,
+            Step::AnswerAfter(status, body) => {
+                forward.await;
+                client.write_all(&answer(status, body)).await
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(status: u16, body: &str) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\nx-amzn-requestid: AWSREQUESTID\r\n"
+    );
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// One HTTP message with a `Content-Length`; `None` where the connection ends.
+async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    let mut buffer = [0; 16_384];
+    loop {
+        if let Some(end) = message.windows(4).position(|end| end == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&message[..end]).to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
+            if message.len() >= end + 4 + length {
+                return Some(message);
+            }
+        }
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => message.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
