@@ -1,1 +1,495 @@
-//! (to come)
+//! The token: its signature, header and claims, and where the keys come from.
+
+use serde_json::{Map, Value, json};
+
+use crate::support::embedded::{Embedded, NODE};
+use crate::support::function::{Function, embedded};
+use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, claims, encode, now};
+use crate::support::request::Answer;
+use crate::support::signer::{KeyServer, Reply, Signer};
+
+fn with(mut object: Value, members: Value) -> Value {
+    object.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    object
+}
+
+fn set(keys: &[Value]) -> String {
+    json!({ "keys": keys }).to_string()
+}
+
+async fn call(function: &Function, token: &str) -> Answer {
+    function.call(&function.put("{}").set("authorization", &format!("Bearer {token}"))).await
+}
+
+async fn with_keys(keys: &[Value]) -> Function {
+    Function::with(&[("TOKEN_JWKS", &set(keys))]).await
+}
+
+#[tokio::test]
+async fn every_algorithm_and_only_the_keys_own() {
+    let signers = [
+        (Signer::rsa(2_048), &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"][..]),
+        (Signer::p256(), &["ES256"]),
+        (Signer::p384(), &["ES384"]),
+        (Signer::ed25519(), &["EdDSA", "Ed25519"]),
+        (Signer::Secret(vec![7; 64]), &["HS256", "HS384", "HS512"]),
+    ];
+    let every = signers.iter().flat_map(|(_, algorithms)| *algorithms).chain(&["none", "None", "", "ES512", "es256"]);
+    let every: Vec<_> = every.copied().collect();
+    for (signer, algorithms) in &signers {
+        for (index, of_key) in algorithms.iter().enumerate() {
+            // The first of a type needs no `alg`.
+            let jwk = with(signer.jwk(), json!({"kid": "a"}));
+            let jwk = if index == 0 { jwk } else { with(jwk, json!({"alg": of_key})) };
+            let function = with_keys(&[jwk]).await;
+            for alg in &every {
+                let token = signer.sign(alg, &json!({"alg": alg, "kid": "a"}), &claims(NODE, 60));
+                let same = alg == of_key || [*alg, *of_key].iter().all(|name| ["EdDSA", "Ed25519"].contains(name));
+                let expected = if same { "200" } else { "401 invalid_token" };
+                assert_eq!(call(&function, &token).await.outcome(), expected, "key {of_key}, token {alg}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn signatures_that_do_not_verify() {
+    let (key, other, rsa) = (Signer::p256(), Signer::p256(), Signer::rsa(2_048));
+    let keys = [with(key.jwk(), json!({"kid": "a"})), with(rsa.jwk(), json!({"kid": "rsa"}))];
+    let function = with_keys(&keys).await;
+    let (header, claims) = (json!({"alg": "ES256", "kid": "a"}), claims(NODE, 60));
+    let good = key.sign("ES256", &header, &claims);
+    assert_eq!(call(&function, &good).await.outcome(), "200");
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let raw = key.signature("ES256", signed.as_bytes());
+    let rsa_header = json!({"alg": "HS256", "kid": "rsa"});
+    let none_header = encode(json!({"alg": "none", "kid": "a"}).to_string().as_bytes());
+    let none = encode(claims.to_string().as_bytes());
+    let rsa_signed = rsa.sign("RS256", &json!({"alg": "RS256", "kid": "rsa"}), &claims);
+    assert_eq!(call(&function, &rsa_signed).await.outcome(), "200");
+    for (name, token) in [
+        ("another key", other.sign("ES256", &header, &claims)),
+        ("public key as secret", Signer::Secret(rsa.public_der()).sign("HS256", &rsa_header, &claims)),
+        (
+            "modulus as secret",
+            Signer::Secret(rsa.jwk()["n"].as_str().unwrap().into()).sign("HS256", &rsa_header, &claims),
+        ),
+        ("RSA key, other hash", rsa.sign("RS512", &json!({"alg": "RS256", "kid": "rsa"}), &claims)),
+        ("RSA key, PSS", rsa.sign("PS256", &json!({"alg": "RS256", "kid": "rsa"}), &claims)),
+        ("none", format!("{none_header}.{none}.")),
+        ("none, with a signature", format!("{none_header}.{none}.{signature}")),
+        ("no signature", format!("{signed}.")),
+        ("two parts", signed.to_owned()),
+        ("four parts", format!("{good}.")),
+        ("five parts", format!("{good}.a.b")),
+        ("an empty header", format!(".{none}.{signature}")),
+        ("padded", format!("{good}=")),
+        ("truncated", good[..good.len() - 2].to_owned()),
+        ("longer", format!("{good}AA")),
+        ("r and s zero", format!("{signed}.{}", encode(&[0; 64]))),
+        ("r zero", format!("{signed}.{}", encode(&[&[0; 32], &raw[32..]].concat()))),
+        ("DER", format!("{signed}.{}", encode(&[&[0x30, 0x44, 2, 0x20], &raw[..32], &[2, 0x20], &raw[32..]].concat()))),
+        (
+            "other claims",
+            good.replacen(&none, &encode(with(claims.clone(), json!({"sub": "x"})).to_string().as_bytes()), 1),
+        ),
+        ("standard base64", {
+            let header = encode(br#"{"alg":"ES256","kid":"a","x":"???>>>"}"#).replace('-', "+").replace('_', "/");
+            let signed = format!("{header}.{none}");
+            format!("{signed}.{}", encode(&key.signature("ES256", signed.as_bytes())))
+        }),
+        ("garbage", "a.b.c".to_owned()),
+        ("umlaut", "ä.ö.ü".to_owned()),
+    ] {
+        assert_eq!(call(&function, &token).await.outcome(), "401 invalid_token", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn header() {
+    let function = Function::new().await;
+    let claims = claims(NODE, 60).to_string();
+    for (header, expected) in [
+        (r#"{"alg":"ES256","kid":"first"}"#, true),
+        (r#"{"alg":"ES256"}"#, true),
+        (r#"{"alg":"ES256","typ":"JWT"}"#, true),
+        (r#"{"alg":"ES256","typ":"jwt"}"#, true),
+        (r#"{"alg":"ES256","typ":"at+jwt"}"#, true),
+        (r#"{"alg":"ES256","typ":"Application/AT+JWT"}"#, true),
+        (r#"{"alg":"ES256","jku":null,"jwk":7,"x5u":{"a":1,"a":2},"x5c":[null]}"#, true),
+        (r#"{"alg":"ES256","unknown":{"a":null}}"#, true),
+        (r#"{"alg":"ES256","typ":"dpop+jwt"}"#, false),
+        (r#"{"alg":"ES256","typ":"id+jwt"}"#, false),
+        (r#"{"alg":"ES256","typ":""}"#, false),
+        (r#"{"alg":"ES256","typ":7}"#, false),
+        (r#"{"alg":"ES256","typ":null}"#, false),
+        (r#"{"alg":"ES256","kid":"other"}"#, false),
+        (r#"{"alg":"ES256","kid":""}"#, false),
+        (r#"{"alg":"ES256","kid":7}"#, false),
+        (r#"{"alg":"ES256","kid":null}"#, false),
+        (r#"{"alg":"ES256","kid":"first","kid":"first"}"#, false),
+        (r#"{"alg":"ES256","\u0061lg":"ES256"}"#, false),
+        (r#"{"alg":"ES256","crit":[]}"#, false),
+        (r#"{"alg":"ES256","crit":["exp"]}"#, false),
+        (r#"{"alg":"ES256","b64":true}"#, false),
+        (r#"{"alg":"ES256","zip":"DEF"}"#, false),
+        (r#"{"alg":"ES256","enc":"A128GCM"}"#, false),
+        (r#"{"alg":"ES256","unknown":null}"#, false),
+        (r#"{"alg":["ES256"]}"#, false),
+        (r#"{"kid":"first"}"#, false),
+        (r#"{}"#, false),
+        (r#"[]"#, false),
+        (r#""ES256""#, false),
+        (r#"{"alg":"ES256"} x"#, false),
+        ("\u{feff}{\"alg\":\"ES256\"}", false),
+        ("", false),
+    ] {
+        let token = function.issuer.sign_parts(header, &claims);
+        assert_eq!(
+            call(&function, &token).await.outcome(),
+            if expected { "200" } else { "401 invalid_token" },
+            "{header}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn claims_of_wrong_types() {
+    let function = Function::new().await;
+    for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "token_use", "node_id"] {
+        let is_date = ["exp", "nbf", "iat"].contains(&name);
+        let mut wrong = vec![json!(null), json!(true), json!({}), json!([1])];
+        wrong.push(if is_date { json!(now().to_string()) } else { json!(7) });
+        if !["aud", "scp"].contains(&name) {
+            wrong.push(json!(["x"]));
+        }
+        for value in wrong {
+            let token = function.issuer.sign(&with(claims(NODE, 60), json!({ name: value })));
+            assert_eq!(call(&function, &token).await.outcome(), "401 invalid_token", "{name}: {value}");
+        }
+        let twice = claims(NODE, 60).to_string().replacen('{', &format!("{{\"{name}\":1,\"{name}\":1,"), 1);
+        let token = function.issuer.sign_parts(r#"{"alg":"ES256"}"#, &twice);
+        assert_eq!(call(&function, &token).await.outcome(), "401 invalid_token", "{name} twice");
+    }
+    for (text, expected) in [(r#""x":null"#, "401"), (r#""x":1,"x":1"#, "401"), (r#""x":{"y":null,"y":1}"#, "200")] {
+        let text = claims(NODE, 60).to_string().replacen('{', &format!("{{{text},"), 1);
+        let token = function.issuer.sign_parts(r#"{"alg":"ES256"}"#, &text);
+        assert_eq!(call(&function, &token).await.status.to_string(), expected, "{text}");
+    }
+    for claims in ["[]", "\"x\"", "", "{", "{}"] {
+        let token = function.issuer.sign_parts(r#"{"alg":"ES256"}"#, claims);
+        assert_eq!(call(&function, &token).await.outcome(), "401 invalid_token", "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn claims_are_judged() {
+    let function = Function::with(&[("TOKEN_AUDIENCE", "distributors, other")]).await;
+    let now = now();
+    let date = |date: f64| json!(date);
+    for (name, change, expected) in [
+        ("as they are", json!({}), "200"),
+        ("another issuer", json!({"iss": format!("{ISSUER}/")}), "401"),
+        ("one of two audiences", json!({"aud": "other"}), "200"),
+        ("an array of audiences", json!({"aud": ["x", "other"]}), "200"),
+        ("another audience", json!({"aud": "distributor"}), "401"),
+        ("no audience of an array", json!({"aud": []}), "401"),
+        ("client does not stand in for an audience", json!({"aud": "x", "client_id": AUDIENCE}), "401"),
+        ("just expired, within leeway", json!({"exp": now - 28}), "200"),
+        ("expired", json!({"exp": now - 31}), "401"),
+        ("a fraction", json!({"exp": date(now as f64 - 28.5)}), "200"),
+        ("an exponent", json!({"exp": date(1e300)}), "200"),
+        ("negative", json!({"exp": -1}), "401"),
+        ("not valid yet, within leeway", json!({"nbf": now + 28}), "200"),
+        ("not valid yet", json!({"nbf": now + 33}), "401"),
+        ("issued in the future, within leeway", json!({"iat": now + 28}), "200"),
+        ("issued in the future", json!({"iat": now + 33}), "401"),
+        ("an ID token", json!({"token_use": "id"}), "401"),
+        ("an access token", json!({"token_use": "access"}), "200"),
+        ("another node", json!({"node_id": "00000000-0000-4000-8000-000000000000"}), "404"),
+        ("node in upper case", json!({"node_id": NODE.to_uppercase()}), "200"),
+        ("no UUID", json!({"node_id": "x"}), "403"),
+        ("not hyphenated", json!({"node_id": NODE.replace('-', "")}), "403"),
+    ] {
+        let token = function.issuer.sign(&with(claims(NODE, 60), change));
+        assert_eq!(call(&function, &token).await.status.to_string(), expected, "{name}");
+    }
+    for (missing, also, expected) in [
+        ("iss", json!({}), "401"),
+        ("exp", json!({}), "401"),
+        ("aud", json!({}), "401"),
+        ("aud", json!({"client_id": AUDIENCE}), "200"),
+        ("aud", json!({"client_id": "x"}), "401"),
+        ("iat", json!({}), "200"),
+        ("sub", json!({}), "200"),
+        ("node_id", json!({}), "403"),
+    ] {
+        let mut claims = with(claims(NODE, 60), also);
+        claims.as_object_mut().unwrap().remove(missing);
+        let token = function.issuer.sign(&claims);
+        assert_eq!(call(&function, &token).await.status.to_string(), expected, "without {missing}");
+    }
+    let huge = claims(NODE, 60).to_string().replace("\"exp\":", "\"exp\":1e400,\"x\":");
+    assert_eq!(call(&function, &function.issuer.sign_parts(r#"{"alg":"ES256"}"#, &huge)).await.status, 401);
+}
+
+#[tokio::test]
+async fn scope_is_judged_before_the_node() {
+    let function = Function::with(&[("TOKEN_SCOPE", "distributors:write")]).await;
+    for (scope, expected) in [
+        (json!({"scope": "distributors:write"}), "200"),
+        (json!({"scope": "a distributors:write b"}), "200"),
+        (json!({"scp": ["a", "distributors:write"]}), "200"),
+        (json!({"scp": "a distributors:write"}), "200"),
+        (json!({"scope": "a", "scp": ["distributors:write"]}), "200"),
+        (json!({}), "403 insufficient_scope"),
+        (json!({"scope": ""}), "403 insufficient_scope"),
+        (json!({"scope": "distributors:writer"}), "403 insufficient_scope"),
+        (json!({"scope": "Distributors:write"}), "403 insufficient_scope"),
+        (json!({"scp": ["a distributors:write"]}), "403 insufficient_scope"),
+        (json!({"scp": [], "node_id": "x"}), "403 insufficient_scope"),
+        (json!({"scope": "distributors:write", "node_id": "x"}), "403 node_claim_missing"),
+    ] {
+        let answer = call(&function, &function.issuer.sign(&with(claims(NODE, 60), scope.clone()))).await;
+        assert_eq!(answer.outcome(), expected, "{scope}");
+        let challenge = answer.header("www-authenticate").unwrap_or_default();
+        assert_eq!(
+            challenge.starts_with("Bearer error=\"insufficient_scope\", error_description=\""),
+            answer.status == 403
+        );
+        assert_eq!(challenge.ends_with(", scope=\"distributors:write\""), expected.ends_with("insufficient_scope"));
+        assert_eq!(function.last_line()["subject"], "integration-client");
+    }
+}
+
+#[tokio::test]
+async fn the_node_claim_can_have_another_name_or_none() {
+    let function = Function::with(&[("TOKEN_NODE_CLAIM", "https://x.example/node")]).await;
+    let token = function.issuer.sign(&with(claims("x", 60), json!({"https://x.example/node": NODE})));
+    assert_eq!(call(&function, &token).await.outcome(), "200");
+    let function = Function::with(&[("TOKEN_NODE_CLAIM", "")]).await;
+    let token = function.issuer.sign(&with(claims("x", 60), json!({"node_id": 7})));
+    assert_eq!(call(&function, &token).await.outcome(), "200");
+    assert!(function.last_line().get("node_id").is_none());
+}
+
+#[tokio::test]
+async fn each_key_of_a_set_is_read_alone() {
+    let good = Signer::p256();
+    let (rsa, p384, ed25519) = (Signer::rsa(2_048).jwk(), Signer::p384().jwk(), Signer::ed25519().jwk());
+    let other = Signer::p256().jwk();
+    let x = other["x"].as_str().unwrap();
+    let unusable = [
+        json!(7),
+        json!(null),
+        json!({}),
+        json!({"kty": "unknown"}),
+        with(other.clone(), json!({"use": "enc"})),
+        with(other.clone(), json!({"use": null})),
+        with(other.clone(), json!({"use": ["sig"]})),
+        with(other.clone(), json!({"key_ops": ["sign"]})),
+        with(other.clone(), json!({"key_ops": []})),
+        with(other.clone(), json!({"key_ops": "verify"})),
+        with(other.clone(), json!({"alg": "RS256"})),
+        with(other.clone(), json!({"alg": "ES384"})),
+        with(other.clone(), json!({"alg": "ECDH-ES"})),
+        with(other.clone(), json!({"alg": null})),
+        with(other.clone(), json!({"alg": 1})),
+        with(other.clone(), json!({"kid": null})),
+        with(other.clone(), json!({"x5c": "x"})),
+        with(other.clone(), json!({"x5t": null})),
+        with(other.clone(), json!({"crv": "P-521"})),
+        with(other.clone(), json!({"crv": "P-384"})),
+        with(other.clone(), json!({"y": x})),
+        with(other.clone(), json!({"x": format!("{x}=")})),
+        with(other.clone(), json!({"x": encode(&[1; 31])})),
+        with(p384, json!({"alg": "ES256"})),
+        with(ed25519.clone(), json!({"crv": "Ed448"})),
+        with(ed25519.clone(), json!({"x": encode(&[1; 31])})),
+        with(ed25519, json!({"alg": "ES256"})),
+        with(rsa.clone(), json!({"e": "AQ"})),
+        with(rsa.clone(), json!({"e": "AgAA"})),
+        with(rsa.clone(), json!({"e": 65537})),
+        with(rsa.clone(), json!({"n": encode(&[0xff; 255])})),
+        with(rsa.clone(), json!({"n": encode(&[&[0; 1], &[0xff; 256][..]].concat())})),
+        with(rsa, json!({"alg": "ES256"})),
+        json!({"kty": "oct", "k": encode(&[1; 31])}),
+        json!({"kty": "oct", "k": encode(&[1; 63]), "alg": "HS512"}),
+        json!({"kty": "oct", "alg": "HS256"}),
+    ];
+    for jwk in unusable {
+        let jwk = if jwk.is_object() && jwk.get("kid").is_none() { with(jwk, json!({"kid": "bad"})) } else { jwk };
+        // A token without `kid` is accepted where just one key is usable.
+        let function = with_keys(&[jwk.clone(), with(good.jwk(), json!({"kid": "good"}))]).await;
+        let token = good.sign("ES256", &json!({"alg": "ES256"}), &claims(NODE, 60));
+        assert_eq!(call(&function, &token).await.outcome(), "200", "{jwk}");
+    }
+    for usable in [
+        with(other.clone(), json!({"use": "sig", "key_ops": ["sign", "verify"], "x5c": [], "x": x})),
+        with(other.clone(), json!({"d": null, "p": 7})),
+        other,
+    ] {
+        let function = with_keys(&[usable.clone(), with(good.jwk(), json!({"kid": "good"}))]).await;
+        let without = good.sign("ES256", &json!({"alg": "ES256"}), &claims(NODE, 60));
+        assert_eq!(call(&function, &without).await.outcome(), "401 invalid_token", "{usable}");
+        let named = good.sign("ES256", &json!({"alg": "ES256", "kid": "good"}), &claims(NODE, 60));
+        assert_eq!(call(&function, &named).await.outcome(), "200", "{usable}");
+    }
+    let private: Map<String, Value> =
+        ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+    let function = with_keys(&[with(good.jwk(), Value::Object(private))]).await;
+    let token = good.sign("ES256", &json!({"alg": "ES256"}), &claims(NODE, 60));
+    assert_eq!(call(&function, &token).await.outcome(), "200");
+}
+
+/// A function whose keys are fetched; the issuer is taken away from its own.
+struct Fetching {
+    function: Function,
+    server: KeyServer,
+    issuer: Issuer,
+}
+
+impl Fetching {
+    async fn jwks(server: KeyServer) -> Self {
+        let uri = server.url("/jwks");
+        Self::with(server, &[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &uri)]).await
+    }
+
+    async fn with(server: KeyServer, settings: &[(&str, &str)]) -> Self {
+        let store: Embedded = embedded().await;
+        let endpoint = store.endpoint();
+        let function = Function::behind(store, &endpoint, settings).await;
+        Self { function, server, issuer: Issuer::new("first") }
+    }
+
+    async fn outcome(&self, issuer: &Issuer) -> String {
+        call(&self.function, &issuer.sign(&claims(NODE, 60))).await.outcome()
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_at_the_start_and_kept() {
+    let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
+    server.serve("/jwks", Reply::Document(issuer.jwks()));
+    let fetching = Fetching::jwks(server).await;
+    assert_eq!(fetching.server.take_requests(), ["/jwks"]);
+    for _ in 0..3 {
+        assert_eq!(fetching.outcome(&issuer).await, "200");
+    }
+    assert_eq!(fetching.server.take_requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_unknown_kid_causes_one_fetch() {
+    let (server, first, second) = (KeyServer::start().await, Issuer::new("a"), Issuer::new("b"));
+    server.serve("/jwks", Reply::Document(first.jwks()));
+    let fetching = Fetching::jwks(server).await;
+    fetching.server.serve("/jwks", Reply::Document(set(&[first.jwk(), second.jwk()])));
+    fetching.server.take_requests();
+    // Rotation: the new key is there at once, for all who ask at the same time by one fetch.
+    let answers = tokio::join!(fetching.outcome(&second), fetching.outcome(&second), fetching.outcome(&first));
+    assert_eq!(answers, ("200".to_owned(), "200".to_owned(), "200".to_owned()));
+    assert_eq!(fetching.server.take_requests(), ["/jwks"]);
+    // The next unknown one has to wait.
+    for _ in 0..3 {
+        assert_eq!(fetching.outcome(&fetching.issuer).await, "401 invalid_token");
+    }
+    assert_eq!(fetching.server.take_requests(), [""; 0]);
+    // A token without `kid` is judged by the set as it is.
+    let token = first.sign_parts(r#"{"alg":"ES256"}"#, &claims(NODE, 60).to_string());
+    assert_eq!(call(&fetching.function, &token).await.outcome(), "401 invalid_token");
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_down_at_the_start() {
+    let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
+    server.serve("/jwks", Reply::Status(500));
+    let fetching = Fetching::jwks(server).await;
+    let answer = call(&fetching.function, &issuer.sign(&claims(NODE, 60))).await;
+    assert_eq!((answer.outcome().as_str(), answer.header("retry-after")), ("503 keys_unavailable", Some("5")));
+    let reason = fetching.function.last_line()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.ends_with("/jwks: answered 500"), "{reason}");
+    // The failed fetch is not repeated at once.
+    assert_eq!(fetching.server.take_requests(), ["/jwks"]);
+    fetching.server.serve("/jwks", Reply::Document(issuer.jwks()));
+    assert_eq!(fetching.outcome(&issuer).await, "503 keys_unavailable");
+    assert_eq!(fetching.server.take_requests(), [""; 0]);
+    // What needs no key is answered as ever.
+    assert_eq!(call(&fetching.function, "x").await.outcome(), "401 invalid_token");
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_at_the_start_is_left_to_the_first_request() {
+    let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
+    server.next(Reply::Hang);
+    server.serve("/jwks", Reply::Document(issuer.jwks()));
+    let fetching = Fetching::jwks(server).await;
+    assert_eq!(fetching.outcome(&issuer).await, "200");
+}
+
+#[tokio::test]
+async fn what_is_fetched_must_be_right() {
+    let issuer = Issuer::new("a");
+    let jwks = Reply::Document(issuer.jwks());
+    let secret = json!({"kty": "oct", "k": encode(&[1; 64]), "kid": "secret"});
+    let padded = |length: usize| {
+        let jwks = issuer.jwks();
+        format!("{jwks}{}", " ".repeat(length - jwks.len()))
+    };
+    for (name, replies, expected) in [
+        ("one redirect", vec![Reply::Redirect("/other".to_owned()), jwks.clone()], "200"),
+        (
+            "two redirects",
+            vec![Reply::Redirect("/a".to_owned()), Reply::Redirect("/b".to_owned()), jwks.clone()],
+            "503",
+        ),
+        ("redirect to plain http", vec![Reply::Redirect("http://issuer.example/".to_owned()), jwks.clone()], "503"),
+        ("redirect to a file", vec![Reply::Redirect("file:///etc/passwd".to_owned()), jwks.clone()], "503"),
+        ("another success", vec![Reply::Status(204)], "503"),
+        ("no JSON", vec![Reply::Document("x".to_owned())], "503"),
+        ("no set", vec![Reply::Document("{}".to_owned())], "503"),
+        ("empty set", vec![Reply::Document(set(&[]))], "503"),
+        ("a kid twice", vec![Reply::Document(set(&[issuer.jwk(), issuer.jwk()]))], "503"),
+        ("only a secret", vec![Reply::Document(set(std::slice::from_ref(&secret)))], "503"),
+        ("a secret besides", vec![Reply::Document(set(&[issuer.jwk(), secret.clone()]))], "200"),
+        ("the largest", vec![Reply::Document(padded(150_000))], "200"),
+        ("too large", vec![Reply::Document(padded(150_001))], "503"),
+    ] {
+        let server = KeyServer::start().await;
+        replies.into_iter().for_each(|reply| server.next(reply));
+        let fetching = Fetching::jwks(server).await;
+        let outcome = fetching.outcome(&issuer).await;
+        assert_eq!(outcome.split(' ').next(), Some(expected), "{name}: {}", fetching.function.last_line());
+    }
+    let server = KeyServer::start().await;
+    server.serve("/jwks", Reply::Document(set(&[issuer.jwk(), secret])));
+    let fetching = Fetching::jwks(server).await;
+    let forged =
+        Signer::Secret(vec![1; 64]).sign("HS256", &json!({"alg": "HS256", "kid": "secret"}), &claims(NODE, 60));
+    assert_eq!(call(&fetching.function, &forged).await.outcome(), "401 invalid_token");
+}
+
+#[tokio::test]
+async fn discovery() {
+    let issuer = Issuer::new("a");
+    for (path, metadata_path) in
+        [("", "/.well-known/openid-configuration"), ("/tenant/", "/tenant/.well-known/openid-configuration")]
+    {
+        for (name, change, expected) in [
+            ("as it should be", json!({}), "200"),
+            ("another issuer", json!({"issuer": "https://issuer.example"}), "503 keys_unavailable"),
+            ("no issuer", json!({"issuer": null}), "503 keys_unavailable"),
+            ("keys in the clear", json!({"jwks_uri": "http://issuer.example/jwks"}), "503 keys_unavailable"),
+            ("no keys", json!({"jwks_uri": 7}), "503 keys_unavailable"),
+        ] {
+            let server = KeyServer::start().await;
+            let url = server.url(path);
+            let metadata = with(json!({"issuer": url, "jwks_uri": server.url("/keys"), "x": 1}), change);
+            server.serve(metadata_path, Reply::Document(metadata.to_string()));
+            server.serve("/keys", Reply::Document(issuer.jwks()));
+            let fetching = Fetching::with(server, &[("TOKEN_JWKS", ""), ("TOKEN_ISSUER", &url)]).await;
+            let token = issuer.sign(&with(claims(NODE, 60), json!({"iss": url})));
+            assert_eq!(call(&fetching.function, &token).await.outcome(), expected, "{name}");
+        }
+    }
+}

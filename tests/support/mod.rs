@@ -6,3 +6,4 @@ pub mod issuer;
 pub mod process;
 pub mod proxy;
 pub mod request;
+pub mod signer;

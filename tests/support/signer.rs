@@ -1,0 +1,189 @@
+//! Keys of every kind, and a server that hands them out.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    RsaKeyPair,
+};
+use aws_lc_rs::{hmac, rsa};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::issuer::encode;
+
+pub enum Signer {
+    Rsa(RsaKeyPair),
+    P256(EcdsaKeyPair),
+    P384(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+    Secret(Vec<u8>),
+}
+
+impl Signer {
+    pub fn rsa(bits: usize) -> Self {
+        let size = match bits {
+            2_048 => rsa::KeySize::Rsa2048,
+            _ => rsa::KeySize::Rsa3072,
+        };
+        Self::Rsa(RsaKeyPair::generate(size).unwrap())
+    }
+
+    pub fn p256() -> Self {
+        Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    pub fn p384() -> Self {
+        Self::P384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap())
+    }
+
+    pub fn ed25519() -> Self {
+        Self::Ed25519(Ed25519KeyPair::generate().unwrap())
+    }
+
+    pub fn jwk(&self) -> Value {
+        match self {
+            Self::Rsa(key) => {
+                let public = key.public_key();
+                let (n, e) = (public.modulus(), public.exponent());
+                json!({"kty": "RSA", "n": encode(n.big_endian_without_leading_zero()), "e": encode(e.big_endian_without_leading_zero())})
+            }
+            Self::P256(key) | Self::P384(key) => {
+                let point = &key.public_key().as_ref()[1..];
+                let (x, y) = point.split_at(point.len() / 2);
+                let curve = if point.len() == 64 { "P-256" } else { "P-384" };
+                json!({"kty": "EC", "crv": curve, "x": encode(x), "y": encode(y)})
+            }
+            Self::Ed25519(key) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())}),
+            Self::Secret(secret) => json!({"kty": "oct", "k": encode(secret)}),
+        }
+    }
+
+    /// The key as those who confuse algorithms would use it for HMAC.
+    pub fn public_der(&self) -> Vec<u8> {
+        match self {
+            Self::Rsa(key) => signature::KeyPair::public_key(key).as_der().unwrap().as_ref().to_vec(),
+            _ => panic!("not needed"),
+        }
+    }
+
+    /// A token with this header and these claims, signed as `alg` says.
+    pub fn sign(&self, alg: &str, header: &Value, claims: &Value) -> String {
+        self.sign_parts(alg, &header.to_string(), &claims.to_string())
+    }
+
+    pub fn sign_parts(&self, alg: &str, header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+        let signature = self.signature(alg, signed.as_bytes());
+        format!("{signed}.{}", encode(&signature))
+    }
+
+    pub fn signature(&self, alg: &str, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Rsa(key) => {
+                let encoding: &'static dyn signature::RsaEncoding = match alg {
+                    "RS256" => &signature::RSA_PKCS1_SHA256,
+                    "RS384" => &signature::RSA_PKCS1_SHA384,
+                    "RS512" => &signature::RSA_PKCS1_SHA512,
+                    "PS256" => &signature::RSA_PSS_SHA256,
+                    "PS384" => &signature::RSA_PSS_SHA384,
+                    _ => &signature::RSA_PSS_SHA512,
+                };
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(encoding, &random, message, &mut signature).unwrap();
+                signature
+            }
+            Self::P256(key) | Self::P384(key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
+            Self::Ed25519(key) => key.sign(message).as_ref().to_vec(),
+            Self::Secret(secret) => {
+                let algorithm = match alg {
+                    "HS384" => hmac::HMAC_SHA384,
+                    "HS512" => hmac::HMAC_SHA512,
+                    _ => hmac::HMAC_SHA256,
+                };
+                hmac::sign(&hmac::Key::new(algorithm, secret), message).as_ref().to_vec()
+            }
+        }
+    }
+}
+
+/// What the key server does with a request.
+#[derive(Clone)]
+pub enum Reply {
+    Document(String),
+    Status(u16),
+    Redirect(String),
+    Hang,
+}
+
+/// An HTTP server on loopback that hands out documents.
+pub struct KeyServer {
+    pub address: SocketAddr,
+    state: Arc<Mutex<Script>>,
+}
+
+#[derive(Default)]
+struct Script {
+    once: VecDeque<Reply>,
+    always: Vec<(String, Reply)>,
+    requests: Vec<String>,
+}
+
+impl KeyServer {
+    pub async fn start() -> Self {
+        let state = Arc::<Mutex<Script>>::default();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(reply).with_state(Arc::clone(&state));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, state }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What a path answers from now on.
+    pub fn serve(&self, path: &str, reply: Reply) {
+        let mut state = self.state.lock().unwrap();
+        state.always.retain(|(served, _)| served != path);
+        state.always.push((path.to_owned(), reply));
+    }
+
+    /// What the next request gets, whatever it asks for.
+    pub fn next(&self, reply: Reply) {
+        self.state.lock().unwrap().once.push_back(reply);
+    }
+
+    /// The paths that were asked for, and forgets them.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+}
+
+async fn reply(State(state): State<Arc<Mutex<Script>>>, uri: Uri) -> (StatusCode, HeaderMap, String) {
+    let reply = {
+        let mut state = state.lock().unwrap();
+        state.requests.push(uri.path().to_owned());
+        let always = state.always.iter().find(|(path, _)| path == uri.path()).map(|(_, reply)| reply.clone());
+        state.once.pop_front().or(always).unwrap_or(Reply::Status(404))
+    };
+    let mut headers = HeaderMap::new();
+    match reply {
+        Reply::Document(document) => (StatusCode::OK, headers, document),
+        Reply::Status(status) => (StatusCode::from_u16(status).unwrap(), headers, String::new()),
+        Reply::Redirect(location) => {
+            headers.insert("location", location.parse().unwrap());
+            (StatusCode::FOUND, headers, String::new())
+        }
+        Reply::Hang => std::future::pending().await,
+    }
+}
