@@ -1,1 +1,440 @@
-//! (to come)
+//! The real binary behind a Runtime API: start, log, metrics, and what must never end it or leave it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::embedded::{Embedded, ID, NODE};
+use crate::support::function::embedded;
+use crate::support::issuer::{self, Issuer, claims};
+use crate::support::process::{Outcome, Process, environment};
+use crate::support::proxy::{Proxy, Step};
+use crate::support::request::{FRONT_ENDS, FrontEnd, Request};
+use crate::support::signer::{KeyServer, Reply};
+
+const SET: &str = r#"{"meta":{"host":"https://example.com","authentication":{"type":1,"username":"user","password":"PASSWORD-SECRET","token":"TOKEN-SECRET"}}}"#;
+
+struct Deployment {
+    process: Process,
+    store: Embedded,
+    issuer: Issuer,
+}
+
+impl Deployment {
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        let (store, issuer) = (embedded().await, Issuer::new("first"));
+        let process = Process::start(&store, &issuer, settings).await;
+        Self { process, store, issuer }
+    }
+
+    fn put(&self, body: &str) -> Request {
+        Request::put(&self.issuer.sign(&claims(NODE, 600)), body)
+    }
+
+    async fn call(&self, request: &Request) -> String {
+        self.process.send(&request.event(FrontEnd::HttpApi)).await.outcome()
+    }
+}
+
+fn read(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[tokio::test]
+async fn answers_through_every_front_end() {
+    let deployment = Deployment::start(&[]).await;
+    for front_end in FRONT_ENDS {
+        let answer = deployment.process.send(&deployment.put(SET).event(front_end)).await;
+        assert_eq!((answer.outcome().as_str(), &answer.body["id"]), ("200", &json!(ID)), "{front_end:?}");
+        let answer = deployment.process.send(&deployment.put("{").event(front_end)).await;
+        assert_eq!(answer.outcome(), "400 malformed_json", "{front_end:?}");
+        assert!(answer.body["request_id"].as_str().unwrap().starts_with("invocation-"));
+    }
+}
+
+#[tokio::test]
+async fn no_event_ends_the_process() {
+    let deployment = Deployment::start(&[]).await;
+    let huge = format!(r#"{{"Records":["{}"]}}"#, "x".repeat(1 << 20));
+    let deep = "[".repeat(100_000);
+    let events: [&[u8]; 13] = [
+        b"",
+        b"not JSON",
+        b"{}",
+        b"[]",
+        b"null",
+        b"7",
+        b"\"x\"",
+        b"{\"a\":",
+        b"\xff\xfe",
+        br#"{"Records":[{"messageId":"1","body":"{}","eventSource":"aws:sqs"}]}"#,
+        br#"{"requestContext":{"connectionId":"x","eventType":"MESSAGE"},"body":"x"}"#,
+        huge.as_bytes(),
+        deep.as_bytes(),
+    ];
+    for event in events {
+        match deployment.process.invoke(event).await {
+            Outcome::Error(kind, message) => {
+                assert_eq!(kind, "InvalidEvent");
+                assert!(message.contains("the event is none of"), "{message}");
+            }
+            Outcome::Answer(answer) => panic!("{answer:?}"),
+        }
+    }
+    let mut wrong = deployment.put("{}").event(FrontEnd::HttpApi);
+    wrong["headers"]["x"] = json!({"a": 1});
+    assert_eq!(deployment.process.send(&wrong).await.outcome(), "400 invalid_event");
+    let mut wrong = deployment.put("{}").event(FrontEnd::HttpApi);
+    wrong["isBase64Encoded"] = json!(true);
+    assert_eq!(deployment.process.send(&wrong).await.outcome(), "400 invalid_event");
+    let megabyte = deployment.put(&"x".repeat(1 << 20));
+    assert_eq!(deployment.call(&megabyte).await, "413 body_too_large");
+    assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
+    let lines = deployment.process.stop().await;
+    assert_eq!(lines.len(), 17, "{lines:#?}");
+    for line in &lines[..13] {
+        let line = read(line);
+        assert!(line["request_id"].is_string() && line["message"].is_string(), "{line}");
+        assert!(line.get("status").is_none() && line.get("_aws").is_none(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn one_line_per_request() {
+    let deployment = Deployment::start(&[]).await;
+    let anonymous = deployment.put(SET).without("authorization").event(FrontEnd::LoadBalancer);
+    deployment.process.send(&anonymous).await;
+    deployment.call(&deployment.put(SET)).await;
+    deployment.call(&deployment.put(r#"{"meta":null}"#)).await;
+    deployment.call(&deployment.put("{}").with("if-match", "\"x\"")).await;
+    let lines = deployment.process.stop().await;
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    let lines: Vec<_> = lines.iter().map(|line| read(line)).collect();
+    let names: Vec<_> = lines[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "ColdStart",
+        "Duration",
+        "Requests",
+        "_aws",
+        "code",
+        "cold_start",
+        "duration_ms",
+        "level",
+        "request_id",
+        "status",
+        "timestamp",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!((&lines[0]["cold_start"], &lines[1]["cold_start"]), (&json!(true), &json!(false)));
+    let set = &lines[1];
+    assert!(chrono::DateTime::parse_from_rfc3339(set["timestamp"].as_str().unwrap()).is_ok());
+    for (name, value) in [
+        ("level", json!("INFO")),
+        ("request_id", json!("invocation-1")),
+        ("gateway_request_id", json!("gateway-id")),
+        ("status", json!(200)),
+        ("code", json!("ok")),
+        ("operation", json!("set")),
+        ("distributor_id", json!(ID)),
+        ("node_id", json!(NODE)),
+        ("subject", json!("integration-client")),
+        ("store_attempts", json!(1)),
+        ("Requests", json!(1)),
+        ("ColdStart", json!(0)),
+    ] {
+        assert_eq!(set[name], value, "{name}");
+    }
+    assert!(set["duration_ms"].as_f64().unwrap() >= set["store_ms"].as_f64().unwrap());
+    assert_eq!((&set["Duration"], &set["StoreDuration"]), (&set["duration_ms"], &set["store_ms"]));
+    let metrics = &set["_aws"]["CloudWatchMetrics"];
+    let expected = json!([
+        {"Namespace": "UpdateDistributor", "Dimensions": [["code"]], "Metrics": [{"Name": "Requests", "Unit": "Count"}]},
+        {"Namespace": "UpdateDistributor", "Dimensions": [[]], "Metrics": [
+            {"Name": "Duration", "Unit": "Milliseconds"},
+            {"Name": "ColdStart", "Unit": "Count"},
+            {"Name": "StoreDuration", "Unit": "Milliseconds"},
+        ]},
+    ]);
+    assert_eq!(*metrics, expected);
+    let timestamp = set["_aws"]["Timestamp"].as_u64().unwrap();
+    assert!(timestamp / 1_000 >= issuer::now() - 60 && timestamp / 1_000 <= issuer::now());
+    assert_eq!((&lines[2]["operation"], &lines[3]["operation"]), (&json!("remove"), &json!("read")));
+    assert_eq!((&lines[3]["code"], &lines[3]["status"]), (&json!("precondition_failed"), &json!(412)));
+}
+
+#[tokio::test]
+async fn settings_of_the_log() {
+    let text = Deployment::start(&[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
+    text.call(&text.put("{}")).await;
+    let lines = text.process.stop().await;
+    assert_eq!(lines.len(), 1);
+    let wanted = "INFO request_id=invocation-0 gateway_request_id=gateway-id status=200 code=ok operation=read";
+    assert!(lines[0].contains(wanted) && !lines[0].contains("_aws"), "{}", lines[0]);
+
+    let unmeasured = Deployment::start(&[("METRICS_NAMESPACE", "")]).await;
+    unmeasured.call(&unmeasured.put("{}")).await;
+    let lines = unmeasured.process.stop().await;
+    assert!(read(&lines[0]).get("_aws").is_none() && read(&lines[0]).get("Duration").is_none());
+
+    let named = Deployment::start(&[("METRICS_NAMESPACE", "Other")]).await;
+    named.call(&named.put("{}")).await;
+    let lines = named.process.stop().await;
+    assert_eq!(read(&lines[0])["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Other");
+
+    let quiet = Deployment::start(&[("AWS_LAMBDA_LOG_LEVEL", "WARN")]).await;
+    quiet.call(&quiet.put("{}")).await;
+    let event = quiet.put("{}").event(FrontEnd::HttpApi).to_string();
+    let late = quiet.process.invoke_within(event.as_bytes(), Duration::ZERO).await.answer();
+    assert_eq!(late.outcome(), "503 store_unavailable");
+    let lines = quiet.process.stop().await;
+    assert_eq!(lines.len(), 1);
+    assert_eq!((&read(&lines[0])["level"], &read(&lines[0])["status"]), (&json!("WARN"), &json!(503)));
+}
+
+#[tokio::test]
+async fn no_value_of_a_client_can_forge_a_line() {
+    for format in ["JSON", "Text"] {
+        let deployment = Deployment::start(&[("AWS_LAMBDA_LOG_FORMAT", format)]).await;
+        let nasty = "a\r\n{\"level\":\"INFO\"}\u{1b}[31m\u{85}\u{2028}\u{9b}\u{7f}\"\\ status=200";
+        let mut claims = claims(NODE, 60);
+        claims["sub"] = nasty.into();
+        let mut event = Request::put(&deployment.issuer.sign(&claims), "{}").event(FrontEnd::HttpApi);
+        event["requestContext"]["requestId"] = nasty.into();
+        assert_eq!(deployment.process.send(&event).await.outcome(), "200");
+        event["rawPath"] = nasty.into();
+        assert_eq!(deployment.process.send(&event).await.outcome(), "400 invalid_event");
+        let lines = deployment.process.stop().await;
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        for line in &lines {
+            assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+        }
+        if format == "JSON" {
+            assert_eq!(read(&lines[0])["subject"], nasty);
+            assert_eq!(read(&lines[0])["gateway_request_id"], nasty);
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_never_leave() {
+    for format in ["JSON", "Text"] {
+        let (store, issuer) = (embedded().await, Issuer::new("first"));
+        let proxy = Proxy::start(store.address).await;
+        let mut environment = environment(&proxy.endpoint(), &issuer);
+        for (name, value) in [
+            ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
+            ("RUST_LOG", "trace"),
+            ("RUST_BACKTRACE", "full"),
+            ("AWS_LAMBDA_LOG_FORMAT", format),
+            ("AWS_SECRET_ACCESS_KEY", "CREDENTIAL-SECRET"),
+        ] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        let process = Process::spawn(environment).await;
+        let token = issuer.sign(&claims(NODE, 600));
+        let request = Request::put(&token, SET);
+        let failing =
+            r#"{"__type":"x#ValidationException","message":"PASSWORD-SECRET","Item":{"id":{"S":"PASSWORD-SECRET"}}}"#;
+        for steps in [
+            vec![],
+            vec![Step::Answer(400, failing)],
+            vec![Step::Answer(500, failing); 3],
+            vec![Step::AnswerAfter(200, "{\"Attributes\":PASSWORD-SECRET"); 3],
+            vec![Step::ResetAfter; 3],
+            vec![Step::Truncate; 3],
+        ] {
+            proxy.script(steps);
+            process.send(&request.event(FrontEnd::HttpApi)).await;
+            process.send(&request.clone().with("if-match", "\"x\"").event(FrontEnd::HttpApi)).await;
+        }
+        for body in [SET.replace("https", "ftp"), SET.replace("\"type\":1", "\"type\":3"), SET.replace("}}}", "")] {
+            let answer = process.send(&Request::put(&token, &body).event(FrontEnd::RestApi)).await;
+            assert!(!answer.body.to_string().contains("SECRET"), "{}", answer.body);
+        }
+        let mangled = format!("{}x", &token[..token.len() - 1]);
+        process.send(&Request::put(&mangled, SET).event(FrontEnd::HttpApi)).await;
+        process.invoke(SET.as_bytes()).await;
+        let output = process.stop().await.join("\n");
+        let signature = token.rsplit('.').next().unwrap();
+        for secret in ["PASSWORD-SECRET", "TOKEN-SECRET", "CREDENTIAL-SECRET", "example.com", &token, &signature[..20]]
+        {
+            assert!(!output.contains(secret), "{secret}: {output}");
+        }
+        assert!(!output.contains('\u{1b}'));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
+    let issuer = Issuer::new("first");
+    let secret_set = r#"{"keys":[{"kty":"oct","k":"VG9PLVNFQ1JFVA"}]}"#;
+    for (variable, value, named) in [
+        ("TABLE_NAME", None, "TABLE_NAME is not set"),
+        ("TOKEN_ISSUER", Some(" "), "TOKEN_ISSUER is blank"),
+        ("TOKEN_AUDIENCE", Some(""), "TOKEN_AUDIENCE is not set"),
+        ("TOKEN_JWKS_URI", Some("https://issuer.example/jwks"), "TOKEN_JWKS_URI and TOKEN_JWKS are both set"),
+        ("TOKEN_JWKS", Some(secret_set), "TOKEN_JWKS is not usable: no key in it can be used"),
+        ("TOKEN_JWKS", Some("VG9PLVNFQ1JFVA"), "TOKEN_JWKS is not usable: it is no JWK set"),
+        ("TOKEN_SCOPE", Some("a b"), "TOKEN_SCOPE is "),
+        ("WEBHOOK_ALLOW_PRIVATE_HOSTS", Some("yes"), "WEBHOOK_ALLOW_PRIVATE_HOSTS is "),
+        ("PRIME", Some("0"), "PRIME is "),
+        ("METRICS_NAMESPACE", Some("\n"), "METRICS_NAMESPACE is blank"),
+        ("AWS_REGION", None, "AWS_REGION is not set"),
+        ("AWS_LAMBDA_FUNCTION_NAME", None, "AWS_LAMBDA_FUNCTION_NAME is not set"),
+        ("AWS_LAMBDA_RUNTIME_API", Some(""), "AWS_LAMBDA_RUNTIME_API is not set"),
+    ] {
+        for (format, level) in [("JSON", "INFO"), ("Text", "INFO"), ("JSON", "FATAL")] {
+            let mut environment = environment("http://127.0.0.1:1", &issuer);
+            environment.insert("AWS_LAMBDA_LOG_FORMAT".to_owned(), format.to_owned());
+            environment.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
+            match value {
+                Some(value) => environment.insert(variable.to_owned(), value.to_owned()),
+                None => environment.remove(variable),
+            };
+            let (status, lines) = Process::spawn(environment).await.end().await;
+            assert!(!status.success(), "{variable}");
+            assert_eq!(lines.len(), 1, "{variable}: {lines:#?}");
+            assert_eq!(lines[0].starts_with('{'), format == "JSON", "{variable}: {}", lines[0]);
+            let text = if format == "JSON" {
+                read(&lines[0])["message"].as_str().unwrap().to_owned()
+            } else {
+                lines[0].clone()
+            };
+            assert!(text.contains(named), "{variable}: {text}");
+            assert!(!text.contains("VG9P"), "{variable}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_deployment_shows_in_the_first_line() {
+    for (name, step, cause) in [
+        (
+            "no such table",
+            Step::Answer(400, r#"{"__type":"x#ResourceNotFoundException","message":"not found"}"#),
+            "ResourceNotFoundException",
+        ),
+        (
+            "not allowed",
+            Step::Answer(400, r#"{"__type":"x#AccessDeniedException","Message":"no"}"#),
+            "AccessDeniedException",
+        ),
+    ] {
+        let (store, issuer) = (embedded().await, Issuer::new("first"));
+        let proxy = Proxy::start(store.address).await;
+        proxy.script([step]);
+        let process = Process::spawn(environment(&proxy.endpoint(), &issuer)).await;
+        let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
+        assert_eq!(process.send(&request.event(FrontEnd::HttpApi)).await.outcome(), "200", "{name}");
+        let lines = process.stop().await;
+        assert_eq!(lines.len(), 2, "{name}: {lines:#?}");
+        let first = read(&lines[0]);
+        assert_eq!(first["level"], "WARN", "{name}");
+        assert!(first["message"].as_str().unwrap().contains(cause), "{name}: {first}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_takes_at_most_two_seconds() {
+    let (store, issuer, keys) = (embedded().await, Issuer::new("first"), KeyServer::start().await);
+    let proxy = Proxy::start(store.address).await;
+    proxy.script([Step::Hang]);
+    keys.next(Reply::Hang);
+    keys.serve("/jwks", Reply::Document(issuer.jwks()));
+    let mut environment = environment(&proxy.endpoint(), &issuer);
+    environment.remove("TOKEN_JWKS");
+    environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
+    let started = Instant::now();
+    let process = Process::spawn(environment).await;
+    process.ready().await;
+    let elapsed = started.elapsed();
+    assert!(elapsed > Duration::from_millis(1_900) && elapsed < Duration::from_millis(2_300), "{elapsed:?}");
+    let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
+    assert_eq!(process.send(&request.event(FrontEnd::HttpApi)).await.outcome(), "200");
+    let lines = process.stop().await;
+    let warnings: Vec<_> = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "WARN").collect();
+    assert_eq!(warnings.len(), 2, "{lines:#?}");
+    assert!(warnings.iter().all(|line| line["message"].as_str().unwrap().ends_with("not done in time")), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn keys_and_connection_are_ready_before_the_first_event() {
+    let (store, issuer, keys) = (embedded().await, Issuer::new("first"), KeyServer::start().await);
+    let proxy = Proxy::start(store.address).await;
+    keys.serve("/jwks", Reply::Document(issuer.jwks()));
+    let mut environment = environment(&proxy.endpoint(), &issuer);
+    environment.remove("TOKEN_JWKS");
+    environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
+    let process = Process::spawn(environment).await;
+    process.ready().await;
+    assert_eq!((keys.take_requests().len(), proxy.take_requests().len()), (1, 1));
+    let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
+    assert_eq!(process.send(&request.event(FrontEnd::HttpApi)).await.outcome(), "200");
+    assert_eq!((keys.take_requests().len(), proxy.take_requests().len()), (0, 1));
+    assert_eq!(process.stop().await.len(), 1);
+}
+
+#[tokio::test]
+async fn without_credentials_the_store_is_unavailable() {
+    let (store, issuer) = (embedded().await, Issuer::new("first"));
+    let mut environment = environment(&store.endpoint(), &issuer);
+    environment.remove("AWS_ACCESS_KEY_ID");
+    // Where others would look for them.
+    environment.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), "http://127.0.0.1:1/".to_owned());
+    environment.insert("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), "http://127.0.0.1:1/".to_owned());
+    let started = Instant::now();
+    let process = Process::spawn(environment).await;
+    let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
+    let answer = process.send(&request.event(FrontEnd::HttpApi)).await;
+    assert_eq!(answer.outcome(), "503 store_unavailable");
+    assert!(started.elapsed() < Duration::from_secs(1));
+    let lines = process.stop().await;
+    assert!(read(&lines[0])["message"].as_str().unwrap().contains("AWS_ACCESS_KEY_ID"), "{lines:#?}");
+}
+
+#[tokio::test]
+async fn as_many_at_once_as_lambda_says() {
+    for (concurrency, least, most) in [("1", 1, 1), ("8", 8, 8)] {
+        let (store, issuer) = (embedded().await, Issuer::new("first"));
+        let proxy = Proxy::start(store.address).await;
+        let mut environment = environment(&proxy.endpoint(), &issuer);
+        environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_owned());
+        environment.insert("PRIME".to_owned(), "false".to_owned());
+        let process = Process::spawn(environment).await;
+        proxy.script(vec![Step::Hang; 16]);
+        let event = Request::put(&issuer.sign(&claims(NODE, 60)), "{}").event(FrontEnd::HttpApi).to_string();
+        let left = Duration::from_millis(1_300);
+        let answers =
+            futures_util::future::join_all((0..8).map(|_| process.invoke_within(event.as_bytes(), left))).await;
+        assert!(answers.into_iter().all(|answer| answer.answer().outcome() == "503 store_unavailable"));
+        // One at a time, the first uses up the time of them all.
+        let asked = proxy.take_requests().len();
+        assert!((least..=most).contains(&asked), "{concurrency}: {asked}");
+        proxy.script([]);
+        let calls = (0..64).map(async |_| {
+            let sub = issuer::encode(&issuer.jwks().as_bytes()[..8]);
+            let mut claims = claims(NODE, 60);
+            claims["sub"] = sub.into();
+            process.send(&Request::put(&issuer.sign(&claims), "{").event(FrontEnd::HttpApi)).await
+        });
+        let answers = futures_util::future::join_all(calls).await;
+        let ids: std::collections::HashSet<_> =
+            answers.iter().map(|answer| answer.body["request_id"].to_string()).collect();
+        assert_eq!(ids.len(), 64);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_frozen_process_comes_back() {
+    let deployment = Deployment::start(&[]).await;
+    assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
+    let id = deployment.process.id().to_string();
+    let signal = async |name: &str| tokio::process::Command::new("kill").args([name, &id]).status().await.unwrap();
+    assert!(signal("-STOP").await.success());
+    let call = deployment.put(SET);
+    let (answer, continued) = tokio::join!(deployment.call(&call), signal("-CONT"));
+    assert!(continued.success());
+    assert_eq!(answer, "200");
+    assert_eq!(deployment.store.client.scan().table_name("distributors").send().await.unwrap().count(), 1);
+}

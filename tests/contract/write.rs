@@ -1,1 +1,393 @@
-//! (to come)
+//! The write: its condition, its retries, its deadline, and what the store holds after each answer.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+
+use crate::support::embedded::{AT, ID, Item, NODE, documented_item};
+use crate::support::function::{Function, embedded};
+use crate::support::issuer::claims;
+use crate::support::proxy::{Proxy, Step};
+use crate::support::request::{Answer, FrontEnd, Request};
+
+const SET: &str = r#"{"meta":{"path":"/new","authentication":{"type":2,"token":"t"}}}"#;
+const REMOVE: &str = r#"{"meta":null}"#;
+const READ: &str = "{}";
+
+struct Proxied {
+    function: Function,
+    proxy: Proxy,
+}
+
+impl Proxied {
+    async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        let store = embedded().await;
+        let proxy = Proxy::start(store.address).await;
+        let function = Function::behind(store, &proxy.endpoint(), settings).await;
+        Self { function, proxy }
+    }
+
+    async fn call(&self, request: &Request, steps: impl IntoIterator<Item = Step>) -> Answer {
+        self.proxy.take_requests();
+        self.proxy.script(steps);
+        self.function.call(request).await
+    }
+
+    async fn item(&self) -> Item {
+        self.function.item().await.unwrap()
+    }
+
+    async fn reset(&self) {
+        self.function.store.put(documented_item()).await;
+    }
+}
+
+fn tag(item: &Item) -> String {
+    format!("\"{}\"", item["updated_at"].as_s().unwrap())
+}
+
+/// Whether the item is as an answer of 200 says.
+#[track_caller]
+fn assert_stored(item: &Item, answer: &Answer) {
+    assert_eq!(answer.header("etag"), Some(tag(item).as_str()));
+    let path = item.get("meta").map(|meta| meta.as_m().unwrap()["path"].as_s().unwrap().as_str());
+    assert_eq!(answer.body["meta"]["path"].as_str(), path);
+}
+
+#[tokio::test]
+async fn the_call_as_it_is_sent() {
+    let proxied = Proxied::new().await;
+    let sent = async |request: Request| {
+        proxied.call(&request, []).await;
+        let requests = proxied.proxy.take_requests();
+        assert_eq!(requests.len(), 1);
+        serde_json::from_str::<Value>(&requests[0]).unwrap()
+    };
+    let mut set = sent(proxied.function.put(SET)).await;
+    let now = set["ExpressionAttributeValues"][":now"]["S"].take();
+    assert!(now.as_str().unwrap() > AT);
+    let expected = json!({
+        "TableName": "distributors",
+        "Key": {"id": {"S": ID}},
+        "UpdateExpression": "SET meta = :meta, updated_at = :now",
+        "ConditionExpression": "attribute_exists(id) AND node_id = :node",
+        "ExpressionAttributeValues": {
+            ":node": {"S": NODE},
+            ":now": {"S": null},
+            ":meta": {"M": {"path": {"S": "/new"}, "authentication": {"M": {"type": {"N": "2"}, "token": {"S": "t"}}}}},
+        },
+        "ReturnValues": "ALL_NEW",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    });
+    assert_eq!(set, expected);
+    let remove = sent(proxied.function.put(REMOVE).with("if-match", "\"a\", W/\"b\", \"c\"")).await;
+    assert_eq!(remove["UpdateExpression"], "SET updated_at = :now REMOVE meta");
+    assert_eq!(
+        remove["ConditionExpression"],
+        "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0, :tag1)"
+    );
+    assert_eq!(remove["ExpressionAttributeValues"][":tag1"]["S"], "c");
+    let read = sent(proxied.function.put(READ)).await;
+    assert_eq!(read.get("UpdateExpression"), None);
+    let proxied = Proxied::with(&[("TOKEN_NODE_CLAIM", "")]).await;
+    proxied.call(&proxied.function.put(READ), []).await;
+    let any = proxied.proxy.take_requests().remove(0);
+    assert_eq!(serde_json::from_str::<Value>(&any).unwrap()["ConditionExpression"], "attribute_exists(id)");
+}
+
+#[tokio::test]
+async fn absent_and_anothers_are_told_apart_in_the_log_only() {
+    let function = Function::new().await;
+    let other = function.issuer.sign(&claims("00000000-0000-4000-8000-000000000000", 60));
+    let others = function.call(&Request::put(&other, SET)).await;
+    assert_eq!(function.last_line()["reason"], "other_node");
+    let absent = function.call(&function.put(SET).path(&format!("/api/v1/integration/distributors/{NODE}"))).await;
+    assert_eq!(function.last_line()["reason"], "absent");
+    assert_eq!(others.outcome(), "404 distributor_not_found");
+    assert_eq!(others, absent);
+    // With a tag that does not match, too.
+    let others = function.call(&Request::put(&other, SET).with("if-match", "\"x\"")).await;
+    assert_eq!(others, absent);
+    assert_eq!(function.item().await.unwrap(), documented_item());
+}
+
+#[tokio::test]
+async fn only_the_version_that_was_read_is_overwritten() {
+    let function = Function::new().await;
+    let read = function.call(&function.put(READ)).await;
+    let tag = read.header("etag").unwrap().to_owned();
+    let first = function.call(&function.put(SET).with("if-match", &tag)).await;
+    assert_eq!(first.outcome(), "200");
+    let second = function.call(&function.put(REMOVE).with("if-match", &tag)).await;
+    assert_eq!(second.outcome(), "412 precondition_failed");
+    assert_eq!(second.header("etag"), first.header("etag"));
+    assert_stored(&function.item().await.unwrap(), &first);
+}
+
+#[tokio::test]
+async fn odd_items_are_answered() {
+    let function = Function::new().await;
+    let mut item = documented_item();
+    item.remove("node_id");
+    item.remove("created_at");
+    item.insert("updated_at".to_owned(), AttributeValue::S("a \"b\"".to_owned()));
+    item.insert("x".to_owned(), AttributeValue::Bool(true));
+    function.store.put(item).await;
+    let any = Function::behind(embedded().await, &function.store.endpoint(), &[("TOKEN_NODE_CLAIM", "")]).await;
+    let read = any.call(&any.put(READ)).await;
+    assert_eq!((read.outcome().as_str(), read.header("etag")), ("200", None));
+    assert_eq!((&read.body["node_id"], &read.body["created_at"]), (&Value::Null, &Value::Null));
+    assert_eq!(read.body["updated_at"], "a \"b\"");
+    assert_eq!(read.body.get("x"), None);
+}
+
+/// What may happen to single attempts: the answer is as if nothing had.
+fn survivable() -> Vec<(&'static str, Vec<Step>)> {
+    let throttled = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"secret"}"#;
+    let conflict = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException"}"#;
+    let internal = r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#;
+    vec![
+        ("reset before", vec![Step::ResetBefore]),
+        ("reset before, twice", vec![Step::ResetBefore, Step::ResetBefore]),
+        ("reset after", vec![Step::ResetAfter]),
+        ("reset after, twice", vec![Step::ResetAfter, Step::ResetAfter]),
+        ("reset before and after", vec![Step::ResetBefore, Step::ResetAfter]),
+        ("truncated", vec![Step::Truncate]),
+        ("throttled", vec![Step::Answer(400, throttled), Step::Answer(400, throttled)]),
+        ("conflict", vec![Step::Answer(400, conflict)]),
+        ("internal", vec![Step::Answer(500, internal)]),
+        ("internal, after the write", vec![Step::AnswerAfter(500, internal)]),
+        ("bad gateway", vec![Step::Answer(502, "<html>")]),
+        ("429", vec![Step::Answer(429, "")]),
+        ("garbage", vec![Step::Answer(200, "garbage")]),
+        ("garbage, after the write", vec![Step::AnswerAfter(200, "garbage")]),
+        ("another shape, after the write", vec![Step::AnswerAfter(200, r#"{"Attributes":[]}"#)]),
+    ]
+}
+
+#[tokio::test]
+async fn single_faults_are_survived_and_lost_answers_recognised() {
+    let proxied = Proxied::new().await;
+    for (name, steps) in survivable() {
+        for body in [SET, REMOVE, READ] {
+            for with_tag in [false, true] {
+                proxied.reset().await;
+                let request = proxied.function.put(body);
+                let request = if with_tag { request.with("if-match", &format!("\"{AT}\"")) } else { request };
+                let answer = proxied.call(&request, steps.clone()).await;
+                assert_eq!(answer.outcome(), "200", "{name}: {body}, with tag: {with_tag}");
+                let item = proxied.item().await;
+                assert_stored(&item, &answer);
+                let attempts = proxied.proxy.take_requests();
+                assert_eq!(attempts.len(), steps.len() + 1, "{name}: {body}");
+                assert_eq!(proxied.function.last_line()["store_attempts"], steps.len() + 1);
+                // Every attempt is the same request.
+                assert!(attempts.iter().all(|attempt| *attempt == attempts[0]), "{name}: {body}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_told_from_a_lost_race() {
+    let proxied = Proxied::new().await;
+    // Our first attempt does not reach the store, and someone else writes: 412.
+    let stale = proxied.function.put(SET).with("if-match", "\"stale\"");
+    let answer = proxied.call(&stale, [Step::ResetBefore]).await;
+    assert_eq!(answer.outcome(), "412 precondition_failed");
+    assert_eq!(proxied.item().await, documented_item());
+    // The answer that says so is lost: the same.
+    let answer = proxied.call(&stale, [Step::ResetAfter]).await;
+    assert_eq!(answer.outcome(), "412 precondition_failed");
+    assert_eq!(proxied.item().await, documented_item());
+    // A read has written nothing that it could recognise.
+    let answer = proxied.call(&proxied.function.put(READ).with("if-match", "\"stale\""), [Step::ResetAfter]).await;
+    assert_eq!(answer.outcome(), "412 precondition_failed");
+}
+
+#[tokio::test]
+async fn outages_are_503_and_repeating_converges() {
+    let proxied = Proxied::new().await;
+    let throttled = r#"{"__type":"x#ProvisionedThroughputExceededException"}"#;
+    for (name, steps) in [
+        ("reset", vec![Step::ResetBefore; 3]),
+        ("reset after", vec![Step::ResetAfter; 3]),
+        ("throttled", vec![Step::Answer(400, throttled); 3]),
+        ("500", vec![Step::Answer(500, ""); 3]),
+        ("503", vec![Step::AnswerAfter(503, ""); 3]),
+        ("garbage", vec![Step::AnswerAfter(200, "{"); 3]),
+    ] {
+        proxied.reset().await;
+        let answer = proxied.call(&proxied.function.put(SET), steps).await;
+        assert_eq!(
+            (answer.outcome().as_str(), answer.header("retry-after")),
+            ("503 store_unavailable", Some("1")),
+            "{name}"
+        );
+        assert_eq!(proxied.proxy.take_requests().len(), 3, "{name}");
+        let line = proxied.function.last_line();
+        assert_eq!((&line["level"], &line["store_attempts"]), (&json!("WARN"), &json!(3)), "{name}");
+        let again = proxied.call(&proxied.function.put(SET), []).await;
+        assert_eq!(again.outcome(), "200", "{name}");
+        assert_stored(&proxied.item().await, &again);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_uses_up_no_quota() {
+    let proxied = Proxied::new().await;
+    let request = proxied.function.put(READ);
+    proxied.proxy.script(vec![Step::Answer(500, ""); 300]);
+    let answers = futures_util::future::join_all((0..100).map(|_| proxied.function.call(&request))).await;
+    assert!(answers.iter().all(|answer| answer.status == 503));
+    assert_eq!(proxied.proxy.take_requests().len(), 300);
+    assert_eq!(proxied.call(&request, vec![Step::Answer(500, ""); 2]).await.outcome(), "200");
+}
+
+#[tokio::test]
+async fn nothing_listens() {
+    let store = embedded().await;
+    let gone = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let function = Function::behind(store, &format!("http://{gone}"), &[]).await;
+    assert_eq!(function.call(&function.put(SET)).await.outcome(), "503 store_unavailable");
+}
+
+#[tokio::test]
+async fn other_errors_are_500_without_the_stores_words() {
+    let proxied = Proxied::new().await;
+    for (status, body, code) in [
+        (
+            400,
+            r#"{"__type":"x#AccessDeniedException","Message":"User secret is not authorized"}"#,
+            "AccessDeniedException",
+        ),
+        (400, r#"{"__type":"x#ResourceNotFoundException","message":"secret"}"#, "ResourceNotFoundException"),
+        (400, r#"{"__type":"x#ValidationException","message":"secret"}"#, "ValidationException"),
+        (400, r#"{"__type":"x#ExpiredTokenException","message":"secret"}"#, "ExpiredTokenException"),
+        (413, "secret", "Unknown"),
+    ] {
+        let answer = proxied.call(&proxied.function.put(SET), [Step::Answer(status, body)]).await;
+        assert_eq!(answer.outcome(), "500 internal_error");
+        assert!(!answer.body.to_string().contains("secret"), "{}", answer.body);
+        assert_eq!(proxied.proxy.take_requests().len(), 1, "{body}");
+        let line = proxied.function.last_line();
+        let logged = (&line["error_code"], &line["error_status"], &line["aws_request_id"], &line["store_attempts"]);
+        assert_eq!(logged, (&json!(code), &json!(status), &json!("AWSREQUESTID"), &json!(1)));
+        assert!(!line.to_string().contains("secret"), "{line}");
+    }
+    assert_eq!(proxied.item().await, documented_item());
+}
+
+#[tokio::test]
+async fn a_write_whose_item_is_not_returned_is_a_success() {
+    let proxied = Proxied::new().await;
+    for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"x":1}"#] {
+        proxied.reset().await;
+        let answer = proxied.call(&proxied.function.put(SET), [Step::AnswerAfter(200, body)]).await;
+        assert_eq!(answer.outcome(), "200", "{body:?}");
+        assert_eq!(answer.body["id"], ID);
+        assert_eq!(answer.body["node_id"], NODE);
+        assert_eq!(answer.body["meta"], json!({"path": "/new", "authentication": {"type": 2, "token": "t"}}));
+        assert_eq!(answer.header("etag"), Some(tag(&proxied.item().await).as_str()));
+    }
+    let answer = proxied.call(&proxied.function.put(READ), [Step::AnswerAfter(200, "{}")]).await;
+    assert_eq!((answer.outcome().as_str(), answer.header("etag")), ("200", None));
+}
+
+#[tokio::test]
+async fn hanging_attempts_leave_time_for_another() {
+    for step in [Step::Hang, Step::HangAfter, Step::Trickle] {
+        let proxied = Proxied::new().await;
+        let request =
+            proxied.function.put(SET).with("if-match", &format!("\"{AT}\"")).event(FrontEnd::HttpApi).to_string();
+        proxied.proxy.script([step.clone()]);
+        let started = Instant::now();
+        let answer = proxied.function.within(request.as_bytes(), Duration::from_millis(2_600)).await.unwrap();
+        assert_eq!(answer.outcome(), "200", "{step:?}");
+        assert!(started.elapsed() < Duration::from_millis(2_300), "{step:?}");
+        assert_stored(&proxied.item().await, &answer);
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_is_kept() {
+    for (left, steps) in [(1_000, vec![Step::Hang]), (3_000, vec![Step::Hang, Step::Hang]), (350, vec![Step::Hang])] {
+        let proxied = Proxied::new().await;
+        let request = proxied.function.put(SET).event(FrontEnd::HttpApi).to_string();
+        proxied.proxy.script(steps);
+        let started = Instant::now();
+        let answer = proxied.function.within(request.as_bytes(), Duration::from_millis(left)).await.unwrap();
+        let elapsed = started.elapsed();
+        assert_eq!(answer.outcome(), "503 store_unavailable", "{left}");
+        assert!(elapsed < Duration::from_millis(left - 250), "{left}: {elapsed:?}");
+        assert!(elapsed > Duration::from_millis(left - 350), "{left}: {elapsed:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_time_the_store_is_not_asked() {
+    let proxied = Proxied::new().await;
+    let request = proxied.function.put(SET);
+    for left in [0, 100, 300] {
+        let event = request.event(FrontEnd::HttpApi).to_string();
+        let answer = proxied.function.within(event.as_bytes(), Duration::from_millis(left)).await.unwrap();
+        assert_eq!(answer.outcome(), "503 store_unavailable");
+    }
+    // What needs no store is answered as ever.
+    let event = request.clone().without("x-target-server").event(FrontEnd::HttpApi).to_string();
+    let answer = proxied.function.within(event.as_bytes(), Duration::ZERO).await.unwrap();
+    assert_eq!(answer.outcome(), "400 wrong_target_server");
+    assert_eq!(proxied.proxy.take_requests(), [""; 0]);
+    assert_eq!(proxied.item().await, documented_item());
+}
+
+#[tokio::test]
+async fn pooled_connections_that_died_cost_a_retry() {
+    let proxied = Proxied::new().await;
+    for _ in 0..3 {
+        // Each takes over the connection that the one before has left, and finds it dead when it uses it.
+        assert_eq!(proxied.call(&proxied.function.put(READ), []).await.outcome(), "200");
+        assert_eq!(proxied.call(&proxied.function.put(SET), [Step::ResetBefore]).await.outcome(), "200");
+    }
+}
+
+#[tokio::test]
+async fn of_concurrent_writers_with_one_tag_one_wins() {
+    let store = embedded().await;
+    let (endpoint, address) = (store.endpoint(), store.address);
+    let first = Function::behind(store, &endpoint, &[]).await;
+    let proxy = Proxy::start(address).await;
+    let second = Function::behind(embedded().await, &proxy.endpoint(), &[("TOKEN_JWKS", &first.issuer.jwks())]).await;
+    for _ in 0..20 {
+        let tag = tag(&first.item().await.unwrap());
+        let request = first.put(SET).with("if-match", &tag);
+        let answers =
+            tokio::join!(first.call(&request), second.call(&request), first.call(&request), second.call(&request));
+        let mut outcomes = [answers.0.outcome(), answers.1.outcome(), answers.2.outcome(), answers.3.outcome()];
+        outcomes.sort();
+        assert_eq!(outcomes, ["200", "412 precondition_failed", "412 precondition_failed", "412 precondition_failed"]);
+    }
+}
+
+#[tokio::test]
+async fn priming_is_one_call_that_changes_nothing() {
+    let proxied = Proxied::with(&[("PRIME", "true")]).await;
+    let requests = proxied.proxy.take_requests();
+    assert_eq!(requests.len(), 1);
+    let expected = json!({
+        "TableName": "distributors",
+        "Key": {"id": {"S": "00000000-0000-0000-0000-000000000000"}},
+        "ConditionExpression": "attribute_exists(id) AND attribute_not_exists(id)",
+        "ReturnValues": "NONE",
+    });
+    assert_eq!(serde_json::from_str::<Value>(&requests[0]).unwrap(), expected);
+    let scan = proxied.function.store.client.scan().table_name("distributors").send().await.unwrap();
+    assert_eq!(scan.count(), 1);
+    let proxied = Proxied::new().await;
+    assert_eq!(proxied.proxy.take_requests(), [""; 0]);
+}
