@@ -104,3 +104,38 @@ const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
 const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// First and last address of each block, and whether they are public; then the neighbours before and after.
+    #[test]
+    fn blocks_and_their_neighbours() {
+        #[derive(serde::Deserialize)]
+        struct Row(String, bool, Option<bool>, Option<bool>);
+
+        let rows: Vec<Row> = serde_json::from_str(include_str!("../tests/data/addresses.json")).unwrap();
+        for Row(block, inside, before, after) in rows {
+            let block: ipnet::IpNet = block.parse().unwrap();
+            let (first, last) = (block.network(), block.broadcast());
+            assert_eq!(is_public(first), inside, "{first}");
+            assert_eq!(is_public(last), inside, "{last}");
+            let neighbour = |address: IpAddr, next: bool| match address {
+                IpAddr::V4(address) => {
+                    let bits = address.to_bits();
+                    (if next { bits.checked_add(1) } else { bits.checked_sub(1) })
+                        .map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits)))
+                }
+                IpAddr::V6(address) => {
+                    let bits = address.to_bits();
+                    (if next { bits.checked_add(1) } else { bits.checked_sub(1) })
+                        .map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)))
+                }
+            };
+            for (address, expected) in [(neighbour(first, false), before), (neighbour(last, true), after)] {
+                assert_eq!(address.map(is_public), expected, "beside {block}: {address:?}");
+            }
+        }
+    }
+}

@@ -196,3 +196,136 @@ fn credential(text: &str, max_chars: usize) -> Result<String, Cow<'static, str>>
 fn pointer(parent: &str, name: &str) -> String {
     format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn faults(text: &str, reach: Reach) -> Vec<(String, String)> {
+        let Json::Object(members) = json::parse(text.as_bytes()).unwrap() else { panic!("an object: {text}") };
+        let faults = change(&members, reach).err().unwrap_or_default();
+        faults.into_iter().map(|fault| (fault.pointer, fault.detail.into_owned())).collect()
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let faults = faults(text, Reach::Public);
+        let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(pointers, expected, "{text}: {faults:?}");
+    }
+
+    #[test]
+    fn what_fits() {
+        for text in [
+            "{}",
+            r#"{"meta":null}"#,
+            r#"{"meta":{}}"#,
+            r#"{"id":{"a":[1e400]},"node_id":true,"created_at":null,"updated_at":7}"#,
+            r#"{"meta":{"authentication":{}}}"#,
+            r#"{"meta":{"authentication":{"type":2}}}"#,
+            r#"{"meta":{"authentication":{"type":2,"username":"a:b","password":"","token":""}}}"#,
+            r#"{"meta":{"authentication":{"username":"a:b"}}}"#,
+            r#"{"meta":{"authentication":{"type":1,"username":"","password":"p:q","token":"t"}}}"#,
+            r#"{"meta":{"authentication":{"password":"p","username":"u","type":1}}}"#,
+            r#"{"meta":{"method":5}}"#,
+            r#"{"meta":{"method":"DELETE"}}"#,
+        ] {
+            check(text, &[]);
+        }
+    }
+
+    #[test]
+    fn what_does_not() {
+        check(r#"{"x":1}"#, &["/x"]);
+        check(r#"{"":1}"#, &["/"]);
+        check(r#"{"a/b~c":1}"#, &["/a~1b~0c"]);
+        check(r#"{"Meta":{}}"#, &["/Meta"]);
+        for meta in ["[]", "\"x\"", "1", "true"] {
+            check(&format!(r#"{{"meta":{meta}}}"#), &["/meta"]);
+        }
+        check(r#"{"meta":{"id":"x"}}"#, &["/meta/id"]);
+        for value in ["null", "1", "[]", "{}", "true"] {
+            check(&format!(r#"{{"meta":{{"host":{value},"path":{value}}}}}"#), &["/meta/host", "/meta/path"]);
+        }
+        for method in
+            ["null", "0", "6", "-1", "1.0", "1e0", "10e-1", "true", "[]", "\"1\"", "\"get\"", "\"HEAD\"", "1e400"]
+        {
+            check(&format!(r#"{{"meta":{{"method":{method}}}}}"#), &["/meta/method"]);
+        }
+        for authentication in ["null", "[]", "1", "\"Basic\""] {
+            check(&format!(r#"{{"meta":{{"authentication":{authentication}}}}}"#), &["/meta/authentication"]);
+        }
+        for scheme in ["null", "0", "3", "1.0", "1e0", "\"1\"", "true", "{}"] {
+            check(&format!(r#"{{"meta":{{"authentication":{{"type":{scheme}}}}}}}"#), &["/meta/authentication/type"]);
+        }
+        let (type_, user, pass, token) = (
+            "/meta/authentication/type",
+            "/meta/authentication/username",
+            "/meta/authentication/password",
+            "/meta/authentication/token",
+        );
+        check(r#"{"meta":{"authentication":{"type":1}}}"#, &[user, pass]);
+        check(r#"{"meta":{"authentication":{"type":1,"password":"p"}},"x":1}"#, &["/x", user]);
+        check(r#"{"meta":{"authentication":{"type":1,"username":null,"password":null}}}"#, &[user, pass]);
+        check(r#"{"meta":{"authentication":{"username":"a:b","type":1,"password":"p"}}}"#, &[user]);
+        check(
+            r#"{"meta":{"authentication":{"token":1,"password":2,"username":3,"type":4}}}"#,
+            &[token, pass, user, type_],
+        );
+        for (name, max) in [("username", 256), ("password", 1_024), ("token", 4_096)] {
+            let body = |value: &str| format!(r#"{{"meta":{{"authentication":{{"{name}":"{value}"}}}}}}"#);
+            let pointer = format!("/meta/authentication/{name}");
+            check(&body(&"ä".repeat(max)), &[]);
+            check(&body(&"ä".repeat(max + 1)), &[&pointer]);
+            for control in ["\\u0000", "\\n", "\\u007f", "\\u0085", "\\u009f", "\u{80}"] {
+                check(&body(control), &[&pointer]);
+            }
+            check(&body("\u{2028}\u{200b}\\ud83d\\ude00 "), &[]);
+        }
+    }
+
+    #[test]
+    fn no_detail_repeats_a_secret() {
+        let body = r#"{"meta":{"host":"https://u:HOSTSECRET@x.example/","authentication":{"type":1,"username":"u","password":"SECRET\n","token":"SECRET\n"}}}"#;
+        let faults = faults(body, Reach::Public);
+        assert_eq!(faults.len(), 3);
+        assert!(!format!("{faults:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn hosts() {
+        #[derive(serde::Deserialize)]
+        struct Hosts {
+            public: Vec<String>,
+            private: Vec<String>,
+            refused: Vec<String>,
+            plain: Vec<(String, String)>,
+        }
+
+        let hosts: Hosts = serde_json::from_str(include_str!("../tests/data/hosts.json")).unwrap();
+        let body = |host: &str| serde_json::json!({"meta": {"host": host}}).to_string();
+        let refused = |host: &str, reach| !faults(&body(host), reach).is_empty();
+        for host in &hosts.public {
+            assert!(!refused(host, Reach::Public), "{host}: {:?}", faults(&body(host), Reach::Public));
+        }
+        for host in &hosts.private {
+            assert!(refused(host, Reach::Public), "{host}");
+            assert!(!refused(host, Reach::Any), "{host}: {:?}", faults(&body(host), Reach::Any));
+        }
+        for host in &hosts.refused {
+            assert!(refused(host, Reach::Any), "{host}");
+        }
+        for (host, plain) in &hosts.plain {
+            let detail = &faults(&body(host), Reach::Any)[0].1;
+            assert_eq!(*detail, format!("must be written plainly, as {plain}"), "{host}");
+        }
+        let label = "a".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", "b".repeat(61));
+        assert!(!refused(&format!("https://{longest}"), Reach::Public));
+        assert!(!refused(&format!("https://{longest}./"), Reach::Public));
+        assert!(refused(&format!("https://{longest}b"), Reach::Public));
+        assert!(refused(&format!("https://{label}a.example"), Reach::Public));
+        assert!(refused(&format!("https://a.example/{}", "a".repeat(2_048)), Reach::Public));
+    }
+}

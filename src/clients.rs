@@ -44,12 +44,14 @@ impl Clients {
     }
 }
 
-/// The last error of a chain: what happened, without what the layers above say of it.
+/// What happened, from the outside in.
 #[must_use]
-pub fn root_cause(error: &(dyn Error + 'static)) -> String {
-    let mut root = error;
-    while let Some(source) = root.source() {
-        root = source;
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
     }
-    root.to_string()
+    text
 }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::body::Change;
-use crate::clients::root_cause;
+use crate::clients::chain;
 use crate::distributor::{Attributes, Distributor, EntityTag, StoredMeta, meta_attributes};
 use crate::problem::{Code, Problem};
 use crate::request::IfMatch;
@@ -300,7 +300,7 @@ impl Failure {
 fn cause(error: &SdkError<UpdateItemError>) -> String {
     match error {
         SdkError::ServiceError(error) => error.err().message().unwrap_or("no message").to_owned(),
-        error => root_cause(error),
+        error => chain(error),
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::warn;
 use url::{Host, Url};
 
 use super::keys::KeySet;
-use crate::clients::root_cause;
+use crate::clients::chain;
 use crate::problem::{Code, Problem};
 
 /// How long a fetched set is kept.
@@ -243,7 +243,7 @@ impl Fetched {
         match response.status().as_u16() {
             200 => {
                 let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
-                body.map(|body| body.to_bytes().into()).map_err(|error| root_cause(&*error))
+                body.map(|body| body.to_bytes().into()).map_err(|error| chain(&*error))
             }
             status => Err(format!("answered {status}")),
         }
@@ -255,7 +255,7 @@ impl Fetched {
     ) -> Result<aws_smithy_runtime_api::client::orchestrator::HttpResponse, String> {
         let request = || {
             let mut request = HttpRequest::new(SdkBody::empty());
-            request.set_uri(url.0.as_str()).map_err(|error| root_cause(&error))?;
+            request.set_uri(url.0.as_str()).map_err(|error| chain(&error))?;
             request.headers_mut().insert("accept", "application/json");
             Ok::<_, String>(request)
         };
@@ -264,7 +264,7 @@ impl Fetched {
         if result.as_ref().is_err_and(|error| !error.is_timeout()) {
             result = self.http.call(request()?).await;
         }
-        result.map_err(|error| root_cause(&error))
+        result.map_err(|error| chain(&error))
     }
 
     fn cached(&self) -> Cache {
@@ -355,5 +355,70 @@ mod tests {
         assert_eq!(url.to_string(), "https://a.example/jwks");
         assert_eq!(url.join("/other").unwrap().to_string(), "https://a.example/other");
         assert!(url.join("http://a.example/").is_none());
+    }
+
+    const JWKS: &[u8] =
+        br#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn cache(set: Option<u64>, failure: Option<u64>, unknown_kid: Option<u64>) -> Cache {
+        let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+        Cache {
+            set: set.map(|seconds| (Arc::new(KeySet::fetched(JWKS).unwrap()), ago(seconds))),
+            failure: failure.map(|seconds| ("why".to_owned(), ago(seconds))),
+            unknown_kid: unknown_kid.map(ago),
+        }
+    }
+
+    #[test]
+    fn a_set_is_kept_for_ten_minutes() {
+        for (age, kid, expected) in [
+            (0, Some("a"), true),
+            (599, Some("a"), true),
+            (599, None, true),
+            (601, Some("a"), false),
+            (601, None, false),
+            (0, Some("b"), false),
+        ] {
+            assert_eq!(cache(Some(age), None, None).knows(kid), expected, "{age} {kid:?}");
+        }
+        assert!(!cache(None, None, None).knows(None));
+    }
+
+    #[test]
+    fn fetches_wait_after_a_failure_and_after_an_unknown_kid() {
+        for (set, failure, unknown_kid, expected) in [
+            (None, None, None, true),
+            (None, Some(4), None, false),
+            (None, Some(6), None, true),
+            (Some(0), None, None, true),
+            (Some(0), None, Some(9), false),
+            (Some(0), None, Some(11), true),
+            (Some(601), None, Some(9), true),
+            (Some(601), Some(4), None, false),
+            (Some(601), Some(6), Some(9), true),
+        ] {
+            assert_eq!(cache(set, failure, unknown_kid).may_fetch(), expected, "{set:?} {failure:?} {unknown_kid:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_good_set_serves_for_two_hours() {
+        for (set, expected) in [(None, false), (Some(0), true), (Some(7_199), true), (Some(7_201), false)] {
+            let keys = cache(set, Some(1), None).keys();
+            assert_eq!(keys.is_ok(), expected, "{set:?}");
+            let reason = match keys {
+                Ok(keys) => keys.stale_because,
+                Err(problem) => problem.reason.map(Into::into),
+            };
+            assert_eq!(reason.as_deref(), Some("why"));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_keep_a_set() {
+        let mut cache = cache(Some(0), None, None);
+        cache.set.as_mut().unwrap().1 += Duration::from_secs(60 * 60 * 24);
+        assert!(!cache.knows(Some("a")));
+        assert!(cache.keys().is_err());
     }
 }
