@@ -55,8 +55,8 @@ impl Config {
         }
         let issuer = env.required("TOKEN_ISSUER")?;
         // Both are read here, since without them the issuer has to be a URL; whether they are right is asked below.
-        let discovers = !env.is_set("TOKEN_JWKS_URI") && !env.is_set("TOKEN_JWKS");
-        let discovery = discovers.then(|| discovery_url(&issuer)).transpose()?;
+        let found_by_issuer = !env.is_set("TOKEN_JWKS_URI") && !env.is_set("TOKEN_JWKS");
+        let discovery = found_by_issuer.then(|| discovery_url(&issuer)).transpose()?;
         let audience = audience(&env.required("TOKEN_AUDIENCE")?)?;
         let key_source = match discovery {
             Some(url) => KeySource::Discovery { issuer: issuer.clone(), metadata: url },

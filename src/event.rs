@@ -120,6 +120,7 @@ pub struct Text<'a>(pub Cow<'a, [u8]>);
 
 impl<'a> Text<'a> {
     /// `None` where the value is no string.
+    #[must_use]
     pub fn read(value: &'a RawValue) -> Option<Self> {
         serde_json::from_str(value.get()).ok()
     }

@@ -14,7 +14,7 @@ use update_distributor::log::{self, Log};
 use update_distributor::runtime;
 
 fn main() -> ExitCode {
-    let platform = Platform::from_env(|name| env::var_os(name));
+    let platform = Platform::from_env(env::var_os);
     let log = |namespace| Log::new(platform.log_level, platform.log_json, namespace, Box::new(io::stdout()));
     let process_log = Arc::new(log(None));
     let fatal = |message: &str| {
@@ -24,8 +24,7 @@ fn main() -> ExitCode {
     log::enable_diagnostics(platform.log_level, platform.log_json);
     report_panics(Arc::clone(&process_log));
 
-    let config =
-        Platform::check_runtime(|name| env::var_os(name)).and_then(|()| Config::from_env(|name| env::var_os(name)));
+    let config = Platform::check_runtime(env::var_os).and_then(|()| Config::from_env(env::var_os));
     let mut config = match config {
         Ok(config) => config,
         Err(error) => return fatal(&error.to_string()),

@@ -135,37 +135,49 @@ pub struct Problem {
     /// Its name and status.
     pub code: Code,
     detail: Cow<'static, str>,
-    faults: Vec<Fault>,
-    scope: Option<String>,
-    entity_tag: Option<EntityTag>,
+    extra: Extra,
     /// For the operator; never part of the answer.
     pub reason: Option<Cow<'static, str>>,
+}
+
+/// What only some problems have.
+#[derive(Debug)]
+enum Extra {
+    Nothing,
+    Faults(Vec<Fault>),
+    /// The scope that the token lacks.
+    Scope(String),
+    /// The tag of the stored version.
+    EntityTag(Option<EntityTag>),
 }
 
 impl Problem {
     /// A problem with what the caller should know about it.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), faults: Vec::new(), scope: None, entity_tag: None, reason: None }
+        Self { code, detail: detail.into(), extra: Extra::Nothing, reason: None }
     }
 
     /// 422 with everything that is wrong with the body.
     #[must_use]
     pub fn invalid_body(faults: Vec<Fault>) -> Self {
-        Self { faults, ..Self::new(Code::InvalidBody, "the body has members that do not fit; errors lists them") }
+        Self {
+            extra: Extra::Faults(faults),
+            ..Self::new(Code::InvalidBody, "the body has members that do not fit; errors lists them")
+        }
     }
 
     /// 403 that names the scope which the token lacks.
     #[must_use]
     pub fn insufficient_scope(scope: &str) -> Self {
         let problem = Self::new(Code::InsufficientScope, "the token lacks the scope that this operation needs");
-        Self { scope: Some(scope.to_owned()), ..problem }
+        Self { extra: Extra::Scope(scope.to_owned()), ..problem }
     }
 
     /// 412 with the tag of the version that is stored.
     #[must_use]
     pub fn precondition_failed(entity_tag: Option<EntityTag>) -> Self {
         let detail = "the distributor has changed: it is at none of the versions that If-Match lists";
-        Self { entity_tag, ..Self::new(Code::PreconditionFailed, detail) }
+        Self { extra: Extra::EntityTag(entity_tag), ..Self::new(Code::PreconditionFailed, detail) }
     }
 
     /// The same problem, with what only the log says of it.
@@ -189,13 +201,18 @@ impl Problem {
             Code::StoreUnavailable => headers.push((RETRY_AFTER, HeaderValue::from_static("1"))),
             _ => {}
         }
-        headers.extend(self.entity_tag.as_ref().and_then(entity_tag_header));
+        if let Extra::EntityTag(Some(entity_tag)) = &self.extra {
+            headers.extend(entity_tag_header(entity_tag));
+        }
         headers
     }
 
     /// RFC 6750, 3. Details of tokens are our own words and a scope has only characters that a quoted string can hold.
     fn challenge(&self, error: &str) -> HeaderValue {
-        let scope = self.scope.as_ref().map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
+        let scope = match &self.extra {
+            Extra::Scope(scope) => format!(", scope=\"{scope}\""),
+            _ => String::new(),
+        };
         let challenge = format!("Bearer error=\"{error}\", error_description=\"{}\"{scope}", self.detail);
         HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
     }
@@ -222,7 +239,10 @@ impl Problem {
             code: self.code.name(),
             detail: &self.detail,
             request_id,
-            errors: &self.faults,
+            errors: match &self.extra {
+                Extra::Faults(faults) => faults,
+                _ => &[],
+            },
         };
         // Strings and numbers: nothing in it can fail to be written.
         serde_json::to_string(&body).unwrap_or_default()

@@ -231,6 +231,7 @@ fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
 }
 
 /// `None` where it is no string, or one with a lone surrogate.
+#[must_use]
 pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     Text::read(value)?.into_str()
 }

@@ -229,7 +229,7 @@ fn condition(mut request: UpdateItemFluentBuilder, scope: Scope, if_match: IfMat
         IfMatch::OneOf(tags) if tags.is_empty() => condition.push_str(" AND attribute_not_exists(id)"),
         IfMatch::OneOf(tags) => {
             let names: Vec<_> = (0..tags.len()).map(|index| format!(":tag{index}")).collect();
-            condition.push_str(&format!(" AND updated_at IN ({})", names.join(", ")));
+            condition = format!("{condition} AND updated_at IN ({})", names.join(", "));
             for (name, tag) in names.into_iter().zip(tags) {
                 request = request.expression_attribute_values(name, AttributeValue::S(EntityTag::into_opaque(tag)));
             }

@@ -147,9 +147,8 @@ impl Host {
             return Err("must be at most 2048 characters".into());
         }
         let url = Url::parse(text).map_err(|_| "must be an absolute http or https URL with a valid host")?;
-        let host = match (url.scheme(), url.host()) {
-            ("http" | "https", Some(host)) => host,
-            _ => return Err("must be an absolute http or https URL".into()),
+        let ("http" | "https", Some(host)) = (url.scheme(), url.host()) else {
+            return Err("must be an absolute http or https URL".into());
         };
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not have user information".into());

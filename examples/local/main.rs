@@ -107,7 +107,7 @@ async fn serve(options: Options) -> Result<(), String> {
         Some(OsString::from(value))
     });
     let config = config.map_err(|error| error.to_string())?;
-    let platform = Platform::from_env(|name| std::env::var_os(name));
+    let platform = Platform::from_env(std::env::var_os);
     log::enable_diagnostics(platform.log_level, platform.log_json);
     // Nobody collects metrics here.
     let log = Log::new(platform.log_level, platform.log_json, None, Box::new(io::stdout()));

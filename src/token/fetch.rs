@@ -18,9 +18,9 @@ use crate::clients::chain;
 use crate::problem::{Code, Problem};
 
 /// How long a fetched set is kept.
-const MAX_AGE: Duration = Duration::from_secs(10 * 60);
+const MAX_AGE: Duration = Duration::from_mins(10);
 /// How long it serves when the issuer is out of reach.
-const MAX_STALE: Duration = Duration::from_secs(2 * 60 * 60);
+const MAX_STALE: Duration = Duration::from_hours(2);
 /// How long a failed fetch is not tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// How long an unknown `kid` causes no other fetch.
@@ -52,7 +52,7 @@ pub struct KeyStore {
 
 enum Source {
     Inline(Arc<KeySet>),
-    Fetched(Fetched),
+    Fetched(Box<Fetched>),
 }
 
 /// The keys for one request.
@@ -68,7 +68,12 @@ impl KeyStore {
     #[must_use]
     pub fn new(source: KeySource, http: SharedHttpConnector) -> Self {
         let fetched = |location| {
-            Source::Fetched(Fetched { location, http, cache: Mutex::default(), flight: tokio::sync::Mutex::default() })
+            Source::Fetched(Box::new(Fetched {
+                location,
+                http,
+                cache: Mutex::default(),
+                flight: tokio::sync::Mutex::default(),
+            }))
         };
         Self {
             source: match source {
@@ -150,7 +155,7 @@ impl Cache {
         let failed_lately = self.failure.as_ref().is_some_and(|(_, failed)| age_of(*failed) < AFTER_FAILURE);
         let asked_lately = self.unknown_kid.is_some_and(|asked| age_of(asked) < AFTER_UNKNOWN_KID);
         // Asking for an unknown `kid` is held back; replacing a set that is too old is not.
-        !failed_lately && !(asked_lately && self.set_younger_than(MAX_AGE).is_some())
+        !failed_lately && (!asked_lately || self.set_younger_than(MAX_AGE).is_none())
     }
 
     fn keys(&self) -> Result<Keys, Problem> {
@@ -417,7 +422,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_does_not_keep_a_set() {
         let mut cache = cache(Some(0), None, None);
-        cache.set.as_mut().unwrap().1 += Duration::from_secs(60 * 60 * 24);
+        cache.set.as_mut().unwrap().1 += Duration::from_hours(24);
         assert!(!cache.knows(Some("a")));
         assert!(cache.keys().is_err());
     }

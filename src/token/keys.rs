@@ -15,7 +15,7 @@ use crate::json;
 
 /// The usable keys of a set, and why the others are not.
 pub struct KeySet {
-    keys: Vec<Key>,
+    usable: Vec<Key>,
     /// One entry for each key that was skipped: its `kid` and why.
     pub skipped: Vec<String>,
 }
@@ -24,7 +24,7 @@ pub struct KeySet {
 pub struct Key {
     kid: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    verification: DecodingKey,
 }
 
 /// Why a whole set cannot be used.
@@ -71,24 +71,24 @@ impl KeySet {
         let members = json::members(text).ok_or(KeySetError::Malformed)?;
         let keys = members.iter().find(|(name, _)| name == "keys").ok_or(KeySetError::Malformed)?.1;
         let jwks: Vec<&RawValue> = serde_json::from_str(keys.get()).map_err(|_| KeySetError::Malformed)?;
-        let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
+        let mut set = Self { usable: Vec::new(), skipped: Vec::new() };
         for jwk in jwks {
             let jwk = Jwk::read(jwk);
             match jwk.key(symmetric) {
-                Ok(key) if key.kid.is_some() && set.keys.iter().any(|other| other.kid == key.kid) => {
+                Ok(key) if key.kid.is_some() && set.usable.iter().any(|other| other.kid == key.kid) => {
                     return Err(KeySetError::Ambiguous(key.kid.unwrap_or_default()));
                 }
-                Ok(key) => set.keys.push(key),
+                Ok(key) => set.usable.push(key),
                 Err(why) => set.skipped.push(format!("{}: {why}", jwk.label())),
             }
         }
-        if set.keys.is_empty() { Err(KeySetError::Empty) } else { Ok(set) }
+        if set.usable.is_empty() { Err(KeySetError::Empty) } else { Ok(set) }
     }
 
     /// The key of this name; without a name, the only key there is.
     #[must_use]
     pub fn find(&self, kid: Option<&str>) -> Option<&Key> {
-        match (kid, &self.keys[..]) {
+        match (kid, &self.usable[..]) {
             (Some(kid), keys) => keys.iter().find(|key| key.kid.as_deref() == Some(kid)),
             (None, [only]) => Some(only),
             (None, _) => None,
@@ -106,7 +106,7 @@ impl Key {
     /// Whether `signature`, in base64url, is this key's signature of `message`.
     #[must_use]
     pub fn verifies(&self, message: &str, signature: &str) -> bool {
-        crypto::verify(signature, message.as_bytes(), &self.key, self.algorithm).unwrap_or(false)
+        crypto::verify(signature, message.as_bytes(), &self.verification, self.algorithm).unwrap_or(false)
     }
 }
 
@@ -174,7 +174,7 @@ impl<'a> Jwk<'a> {
             Some(alg) => Some(algorithm(&alg).ok_or("for another algorithm")?),
             None => None,
         };
-        let (algorithm, key) = match self.required("kty")?.as_str() {
+        let (algorithm, verification) = match self.required("kty")?.as_str() {
             "RSA" => self.rsa(alg)?,
             "EC" => self.elliptic_curve(alg)?,
             "OKP" => self.edwards_curve(alg)?,
@@ -182,7 +182,7 @@ impl<'a> Jwk<'a> {
             "oct" => return Err("symmetric, in a set that was fetched"),
             _ => return Err(UNKNOWN),
         };
-        Ok(Key { kid, algorithm, key })
+        Ok(Key { kid, algorithm, verification })
     }
 
     fn rsa(&self, alg: Option<Algorithm>) -> Result<(Algorithm, DecodingKey), &'static str> {

@@ -9,6 +9,9 @@ use crate::support::request::{Answer, FRONT_ENDS, FrontEnd, Request};
 
 const META: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
 
+/// A change of a request that makes it fail one check.
+type Break = Box<dyn Fn(Request) -> Request>;
+
 /// A change of the event as it is sent, and what must come out.
 type Row<'a> = (&'a str, &'a dyn Fn(&mut Value), &'a str);
 
@@ -563,7 +566,7 @@ async fn checks_stand_in_their_order() {
     let no_node =
         function.issuer.sign(&json!({"iss": issuer::ISSUER, "aud": issuer::AUDIENCE, "exp": issuer::now() + 60}));
     let token = function.token.clone();
-    let steps: Vec<(&str, Box<dyn Fn(Request) -> Request>)> = vec![
+    let steps: Vec<(&str, Break)> = vec![
         ("400 invalid_event", Box::new(|request| request.with("x", "\n"))),
         ("404 route_not_found", Box::new(|request| request.path("/"))),
         ("405 method_not_allowed", Box::new(|request| request.method("GET"))),

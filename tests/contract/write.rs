@@ -62,13 +62,13 @@ fn assert_stored(item: &Item, answer: &Answer) {
 #[tokio::test]
 async fn the_call_as_it_is_sent() {
     let proxied = Proxied::new().await;
-    let sent = async |request: Request| {
+    let request_of = async |request: Request| {
         proxied.call(&request, []).await;
         let requests = proxied.proxy.take_requests();
         assert_eq!(requests.len(), 1);
         serde_json::from_str::<Value>(&requests[0]).unwrap()
     };
-    let mut set = sent(proxied.function.put(SET)).await;
+    let mut set = request_of(proxied.function.put(SET)).await;
     let now = set["ExpressionAttributeValues"][":now"]["S"].take();
     assert!(now.as_str().unwrap() > AT);
     let expected = json!({
@@ -85,18 +85,18 @@ async fn the_call_as_it_is_sent() {
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     });
     assert_eq!(set, expected);
-    let remove = sent(proxied.function.put(REMOVE).with("if-match", "\"a\", W/\"b\", \"c\"")).await;
+    let remove = request_of(proxied.function.put(REMOVE).with("if-match", "\"a\", W/\"b\", \"c\"")).await;
     assert_eq!(remove["UpdateExpression"], "SET updated_at = :now REMOVE meta");
     assert_eq!(
         remove["ConditionExpression"],
         "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0, :tag1)"
     );
     assert_eq!(remove["ExpressionAttributeValues"][":tag1"]["S"], "c");
-    let read = sent(proxied.function.put(READ)).await;
+    let read = request_of(proxied.function.put(READ)).await;
     assert_eq!(read.get("UpdateExpression"), None);
-    let proxied = Proxied::with(&[("TOKEN_NODE_CLAIM", "")]).await;
-    proxied.call(&proxied.function.put(READ), []).await;
-    let any = proxied.proxy.take_requests().remove(0);
+    let unbound = Proxied::with(&[("TOKEN_NODE_CLAIM", "")]).await;
+    unbound.call(&unbound.function.put(READ), []).await;
+    let any = unbound.proxy.take_requests().remove(0);
     assert_eq!(serde_json::from_str::<Value>(&any).unwrap()["ConditionExpression"], "attribute_exists(id)");
 }
 

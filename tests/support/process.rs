@@ -137,7 +137,7 @@ impl Process {
         self.api.waiting.lock().unwrap().insert(id.clone(), sender);
         let deadline = (SystemTime::now() + left).duration_since(UNIX_EPOCH).unwrap().as_millis();
         self.queue.send(Invocation { id, deadline, event: event.to_vec() }).unwrap();
-        tokio::time::timeout(Duration::from_secs(60), receiver).await.expect("an answer").expect("an answer")
+        tokio::time::timeout(Duration::from_mins(1), receiver).await.expect("an answer").expect("an answer")
     }
 
     pub async fn send(&self, event: &Value) -> Answer {

@@ -127,7 +127,7 @@ fn answer(status: u16, body: &str) -> Vec<u8> {
 /// One HTTP message with a `Content-Length`; `None` where the connection ends.
 async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut message = Vec::new();
-    let mut buffer = [0; 16_384];
+    let mut buffer = vec![0; 16_384];
     loop {
         if let Some(end) = message.windows(4).position(|end| end == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&message[..end]).to_lowercase();

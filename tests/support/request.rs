@@ -62,12 +62,12 @@ impl Request {
     }
 
     pub fn path(mut self, path: &str) -> Self {
-        self.path = path.to_owned();
+        path.clone_into(&mut self.path);
         self
     }
 
     pub fn method(mut self, method: &str) -> Self {
-        self.method = method.to_owned();
+        method.clone_into(&mut self.method);
         self
     }
 
