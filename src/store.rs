@@ -143,7 +143,7 @@ impl Store {
                 call.error_code = Some(failure.code.clone());
                 call.error_status = failure.status;
                 call.aws_request_id = error.request_id().map(str::to_owned);
-                if failure.is_unavailable() {
+                if failure.unavailable {
                     Err(unavailable())
                 } else {
                     Err(Problem::new(Code::InternalError, "the distributor could not be updated"))
@@ -275,25 +275,25 @@ fn is_condition_failure<R>(error: &SdkError<UpdateItemError, R>) -> bool {
 struct Failure {
     code: String,
     status: Option<u16>,
-    answered: bool,
+    unavailable: bool,
 }
 
 impl Failure {
     fn of(error: &SdkError<UpdateItemError>) -> Self {
         let status = error.raw_response().map(|response| response.status().as_u16());
-        let (code, answered) = match error {
-            SdkError::ServiceError(error) => (error.err().code().unwrap_or("Unknown"), true),
+        let (code, unavailable) = match error {
+            SdkError::ServiceError(error) => {
+                let code = error.err().code().unwrap_or("Unknown");
+                (code, status.is_some_and(|status| is_unavailable(status, code)))
+            }
+            SdkError::TimeoutError(_) => ("TimeoutError", true),
+            // A connection that broke or could not be made; also credentials that cannot be had.
+            SdkError::DispatchFailure(_) => ("DispatchFailure", true),
+            SdkError::ResponseError(_) => ("ResponseError", true),
             SdkError::ConstructionFailure(_) => ("ConstructionFailure", false),
-            SdkError::TimeoutError(_) => ("TimeoutError", false),
-            SdkError::DispatchFailure(_) => ("DispatchFailure", false),
-            SdkError::ResponseError(_) => ("ResponseError", false),
             _ => ("Unknown", false),
         };
-        Self { code: code.to_owned(), status, answered }
-    }
-
-    fn is_unavailable(&self) -> bool {
-        !self.answered || self.status.is_some_and(|status| is_unavailable(status, &self.code))
+        Self { code: code.to_owned(), status, unavailable }
     }
 }
 

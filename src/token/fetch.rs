@@ -202,7 +202,10 @@ impl Fetched {
                 Ok(())
             }
             Err(reason) => {
-                self.update(|cache| cache.failure = Some((reason.clone(), SystemTime::now())));
+                // Where our own time was up, nothing is known of the issuer.
+                if Instant::now() < deadline {
+                    self.update(|cache| cache.failure = Some((reason.clone(), SystemTime::now())));
+                }
                 Err(reason)
             }
         }
