@@ -8,6 +8,7 @@
 mod support;
 
 mod checks;
+mod events;
 mod process;
 mod token;
 mod write;

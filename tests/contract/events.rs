@@ -1,0 +1,61 @@
+//! The sample events: each gets the answer that its name says.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use update_distributor::problem::Code;
+
+use crate::support::embedded::documented_item;
+use crate::support::function::{Function, embedded};
+
+/// Outcomes that an event alone cannot cause.
+const NOT_BY_AN_EVENT: [Code; 3] = [Code::KeysUnavailable, Code::StoreUnavailable, Code::InternalError];
+
+pub fn read(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The names of all events.
+pub fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("events")).unwrap();
+    let paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let names = paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    names.filter(|name| name != "env.json").collect()
+}
+
+/// The function with the settings of `env.json`.
+pub async fn function() -> Function {
+    let env = read("env.json");
+    let settings: Vec<_> = env["Function"].as_object().unwrap().iter().collect();
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
+    let store = embedded().await;
+    let endpoint = store.endpoint();
+    Function::behind(store, &endpoint, &settings).await
+}
+
+#[tokio::test]
+async fn every_event_is_answered_as_its_name_says() {
+    let function = function().await;
+    let mut seen = BTreeSet::new();
+    for name in names() {
+        function.store.put(documented_item()).await;
+        let (status, outcome) = name.split_once('.').unwrap();
+        let outcome = outcome.split(['.', '-']).next().unwrap();
+        let answer = function.raw(read(&name).to_string().as_bytes()).await;
+        match answer {
+            Err(_) => assert_eq!((status, outcome), ("error", "InvalidEvent"), "{name}"),
+            Ok(answer) => {
+                assert_eq!(answer.status.to_string(), status, "{name}");
+                let line = function.last_line();
+                let said = if status == "200" { &line["operation"] } else { &answer.body["code"] };
+                assert_eq!(said, outcome, "{name}");
+                seen.insert(outcome.to_owned());
+            }
+        }
+    }
+    for code in Code::ALL {
+        assert_eq!(seen.contains(code.name()), !NOT_BY_AN_EVENT.contains(&code), "an event for {}", code.name());
+    }
+}
