@@ -9,6 +9,7 @@ mod support;
 
 mod checks;
 mod events;
+mod openapi;
 mod process;
 mod token;
 mod write;

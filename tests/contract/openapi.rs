@@ -1,0 +1,190 @@
+//! The description and the function, held to each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use update_distributor::problem::Code;
+
+use crate::events;
+use crate::support::embedded::documented_item;
+use crate::support::function::{Function, embedded};
+use crate::support::proxy::{Proxy, Step};
+use crate::support::request::{Answer, FrontEnd};
+use crate::support::signer::KeyServer;
+
+struct Description {
+    document: Value,
+}
+
+impl Description {
+    fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.yaml");
+        Self { document: serde_norway::from_slice(&std::fs::read(path).unwrap()).unwrap() }
+    }
+
+    fn operation(&self) -> &Value {
+        &self.document["paths"]["/api/v1/integration/distributors/{id}"]["put"]
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str() {
+            Some(reference) => self.document.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
+            None => value,
+        }
+    }
+
+    /// Whether a value fits a schema of the description.
+    fn fits(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        let mut schema = schema.clone();
+        schema["components"] = self.document["components"].clone();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        validator.validate(value).map_err(|error| error.to_string())
+    }
+
+    /// Whether an answer is as its status is described.
+    #[track_caller]
+    fn check(&self, name: &str, answer: &Answer) {
+        let response = &self.operation()["responses"][answer.status.to_string()];
+        assert!(response.is_object(), "{name}: {} is described", answer.status);
+        let content = &response["content"][answer.header("content-type").unwrap()];
+        self.fits(&content["schema"], &answer.body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let described: BTreeMap<_, _> = response["headers"].as_object().unwrap().iter().collect();
+        for (header, described) in &described {
+            let described = self.resolve(described);
+            match answer.header(&header.to_lowercase()) {
+                Some(value) => self.fits(&described["schema"], &json!(value)).unwrap(),
+                None => assert_ne!(described["required"], true, "{name}: {header}"),
+            }
+        }
+        for header in answer.headers.keys().filter(|header| *header != "content-type") {
+            assert!(described.keys().any(|name| name.eq_ignore_ascii_case(header)), "{name}: {header} is described");
+        }
+        if let Some(code) = answer.body["code"].as_str() {
+            let mut example = content["examples"][code]["value"].clone();
+            example["request_id"] = answer.body["request_id"].clone();
+            assert_eq!(answer.body, example, "{name}: the example is the real answer");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_of_the_events_are_as_described() {
+    let (description, function) = (Description::read(), events::function().await);
+    for name in events::names() {
+        function.store.put(documented_item()).await;
+        if let Ok(answer) = function.raw(events::read(&name).to_string().as_bytes()).await {
+            description.check(&name, &answer);
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_no_event_causes_are_as_described() {
+    let description = Description::read();
+    let function = Function::new().await;
+    let event = function.put("{}").event(FrontEnd::HttpApi).to_string();
+    let answer = function.within(event.as_bytes(), Duration::ZERO).await.unwrap();
+    assert_eq!(answer.outcome(), "503 store_unavailable");
+    description.check("out of time", &answer);
+
+    let keys = KeyServer::start().await;
+    let function = Function::with(&[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &keys.url("/"))]).await;
+    let answer = function.call(&function.put("{}")).await;
+    assert_eq!(answer.outcome(), "503 keys_unavailable");
+    description.check("no keys", &answer);
+
+    let store = embedded().await;
+    let proxy = Proxy::start(store.address).await;
+    let function = Function::behind(store, &proxy.endpoint(), &[]).await;
+    proxy.script([Step::Answer(400, r#"{"__type":"x#ValidationException"}"#)]);
+    let answer = function.call(&function.put("{}")).await;
+    assert_eq!(answer.outcome(), "500 internal_error");
+    description.check("refused", &answer);
+}
+
+#[tokio::test]
+async fn example_requests_get_the_example_answers() {
+    let (description, function) = (Description::read(), Function::new().await);
+    let operation = description.operation();
+    let body = &operation["requestBody"]["content"]["application/json"];
+    let examples = body["examples"].as_object().unwrap();
+    assert_eq!(examples.len(), 3);
+    for (name, example) in examples {
+        function.store.put(documented_item()).await;
+        description.fits(&body["schema"], &example["value"]).unwrap();
+        let answer = function.call(&function.put(&example["value"].to_string())).await;
+        description.check(name, &answer);
+        let mut expected =
+            operation["responses"]["200"]["content"]["application/json"]["examples"][name]["value"].clone();
+        if name != "read" {
+            expected["updated_at"] = answer.body["updated_at"].clone();
+        }
+        assert_eq!(answer.body, expected, "{name}");
+    }
+    for (status, response) in operation["responses"].as_object().unwrap() {
+        for (kind, content) in response["content"].as_object().unwrap() {
+            for (name, example) in content["examples"].as_object().unwrap() {
+                let fits = description.fits(&content["schema"], &example["value"]);
+                assert_eq!(fits, Ok(()), "{status} {kind} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_code_is_described_and_every_described_code_exists() {
+    let description = Description::read();
+    let mut described = BTreeSet::new();
+    for (status, response) in description.operation()["responses"].as_object().unwrap() {
+        let examples = response["content"]["application/problem+json"]["examples"].as_object();
+        for code in examples.into_iter().flat_map(|examples| examples.keys()) {
+            described.insert((status.parse::<u16>().unwrap(), code.as_str()));
+        }
+    }
+    let codes: BTreeSet<_> = Code::ALL.into_iter().map(|code| (code.status(), code.name())).collect();
+    assert_eq!(described, codes);
+    let listed =
+        description.document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
+    let listed: BTreeSet<_> = listed.iter().map(|code| code.as_str().unwrap()).collect();
+    assert_eq!(listed, codes.into_iter().map(|(_, name)| name).collect());
+}
+
+/// What the schema of the body says and what the function does, where a schema can say it.
+#[tokio::test]
+async fn the_schema_of_the_body_is_what_the_function_accepts() {
+    let (description, function) = (Description::read(), Function::new().await);
+    let schema = &description.operation()["requestBody"]["content"]["application/json"]["schema"];
+    for body in [
+        json!({}),
+        json!({"meta": {}}),
+        json!({"meta": null, "id": 7, "node_id": null, "created_at": [], "updated_at": {}}),
+        json!({"meta": {"method": 5, "path": "/a?b", "host": "HTTPS://example.com:8443/"}}),
+        json!({"meta": {"method": "PATCH", "authentication": {"type": 2, "token": "", "username": "a:b"}}}),
+        json!({"meta": {"authentication": {"type": 1, "username": "", "password": "ä"}}}),
+        json!([]),
+        json!({"x": 1}),
+        json!({"meta": []}),
+        json!({"meta": {"x": 1}}),
+        json!({"meta": {"method": 0}}),
+        json!({"meta": {"method": 6}}),
+        json!({"meta": {"method": 1.5}}),
+        json!({"meta": {"method": "get"}}),
+        json!({"meta": {"method": null}}),
+        json!({"meta": {"host": "ftp://example.com"}}),
+        json!({"meta": {"host": "https://example.com/a"}}),
+        json!({"meta": {"path": "a"}}),
+        json!({"meta": {"path": "//a"}}),
+        json!({"meta": {"path": "/a#b"}}),
+        json!({"meta": {"authentication": {"type": 3}}}),
+        json!({"meta": {"authentication": {"type": 1}}}),
+        json!({"meta": {"authentication": {"type": 1, "username": "a:b", "password": ""}}}),
+        json!({"meta": {"authentication": {"username": "\u{85}"}}}),
+        json!({"meta": {"authentication": {"token": "x".repeat(4_097)}}}),
+        json!({"meta": {"authentication": {"x": 1}}}),
+    ] {
+        let accepted = function.call(&function.put(&body.to_string())).await.status == 200;
+        assert_eq!(description.fits(schema, &body).is_ok(), accepted, "{body}");
+    }
+}
