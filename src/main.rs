@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     log::enable_diagnostics(platform.log_level, platform.log_json);
     report_panics(Arc::clone(&process_log));
 
-    let config = Platform::check_runtime(env::var_os).and_then(|()| Config::from_env(env::var_os));
+    let config = Config::from_env(env::var_os).and_then(|config| Platform::check_runtime(env::var_os).map(|()| config));
     let mut config = match config {
         Ok(config) => config,
         Err(error) => return fatal(&error.to_string()),

@@ -282,6 +282,7 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
         ("AWS_REGION", None, "AWS_REGION is not set"),
         ("AWS_LAMBDA_FUNCTION_NAME", None, "AWS_LAMBDA_FUNCTION_NAME is not set"),
         ("AWS_LAMBDA_RUNTIME_API", Some(""), "AWS_LAMBDA_RUNTIME_API is not set"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Some("much"), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE is "),
     ] {
         for (format, level) in [("JSON", "INFO"), ("Text", "INFO"), ("JSON", "FATAL")] {
             let mut environment = environment("http://127.0.0.1:1", &issuer);
@@ -304,6 +305,13 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
             assert!(!text.contains("VG9P"), "{variable}: {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_first_setting_in_the_order_of_the_table_is_named() {
+    let (status, lines) = Process::spawn(std::collections::HashMap::new()).await.end().await;
+    assert!(!status.success());
+    assert_eq!(read(&lines[0])["message"], "TABLE_NAME is not set");
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! The token: its signature, header and claims, and where the keys come from.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value, json};
 
 use crate::support::embedded::{Embedded, NODE};
 use crate::support::function::{Function, embedded};
 use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, claims, encode, now};
-use crate::support::request::Answer;
+use crate::support::request::{Answer, FrontEnd};
 use crate::support::signer::{KeyServer, Reply, Signer};
 
 fn with(mut object: Value, members: Value) -> Value {
@@ -424,6 +426,23 @@ async fn an_issuer_that_hangs_at_the_start_is_left_to_the_first_request() {
     server.next(Reply::Hang);
     server.serve("/jwks", Reply::Document(issuer.jwks()));
     let fetching = Fetching::jwks(server).await;
+    assert_eq!(fetching.outcome(&issuer).await, "200");
+}
+
+#[tokio::test]
+async fn a_request_without_time_says_nothing_of_the_issuer() {
+    let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
+    server.next(Reply::Hang);
+    server.next(Reply::Hang);
+    server.serve("/jwks", Reply::Document(issuer.jwks()));
+    let fetching = Fetching::jwks(server).await;
+    let token = issuer.sign(&claims(NODE, 60));
+    let event = fetching.function.put("{}").set("authorization", &format!("Bearer {token}")).event(FrontEnd::HttpApi);
+    let started = Instant::now();
+    let answer = fetching.function.within(event.to_string().as_bytes(), Duration::from_millis(800)).await.unwrap();
+    assert_eq!(answer.outcome(), "503 keys_unavailable");
+    assert!(started.elapsed() < Duration::from_millis(600));
+    // The next request, with more time, does not wait for five seconds.
     assert_eq!(fetching.outcome(&issuer).await, "200");
 }
 
