@@ -1,0 +1,91 @@
+//! What the function itself does for a request, without the store.
+
+// A benchmark that cannot be set up has nothing to measure.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, dead_code, missing_docs)]
+
+#[path = "../tests/support/embedded.rs"]
+mod embedded;
+#[path = "../tests/support/issuer.rs"]
+mod issuer;
+#[path = "../tests/support/request.rs"]
+mod request;
+#[path = "../tests/support/signer.rs"]
+mod signer;
+
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use embedded::NODE;
+use request::FrontEnd;
+use serde_json::json;
+use signer::Signer;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+use update_distributor::event::Event;
+use update_distributor::json::Json;
+use update_distributor::token::fetch::{KeySource, KeyStore};
+use update_distributor::token::keys::KeySet;
+use update_distributor::token::{Rules, Verifier};
+use update_distributor::webhook::{Host, Path, Reach};
+use update_distributor::{body, clients, json};
+
+const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench(args = [FrontEnd::HttpApi, FrontEnd::RestApi, FrontEnd::LoadBalancer])]
+fn event(bencher: Bencher<'_, '_>, front_end: FrontEnd) {
+    let event = request::Request::put(&"x".repeat(600), SET).event(front_end).to_string();
+    bencher.bench(|| {
+        let request = update_distributor::request::Request::new(Event::parse(event.as_bytes()).unwrap()).unwrap();
+        let id = request.route().unwrap().id().unwrap();
+        let token = request.bearer_token().unwrap().len();
+        (id, token, request.body().unwrap().len())
+    });
+}
+
+#[divan::bench(args = [SET, r#"{"meta":null}"#, "{}"])]
+fn body_to_change(text: &str) -> body::Change {
+    let Json::Object(members) = json::parse(black_box(text).as_bytes()).unwrap() else { panic!("an object") };
+    body::change(&members, Reach::Public).unwrap()
+}
+
+#[divan::bench(args = ["https://example.com222", "https://[2606:4700:4700::1111]:8443/"])]
+fn host(text: &str) -> Host {
+    Host::new(black_box(text), Reach::Public).unwrap()
+}
+
+#[divan::bench]
+fn path() -> Path {
+    Path::new(black_box("/webhook?a=b")).unwrap()
+}
+
+#[divan::bench(args = ["ES256", "ES384", "EdDSA", "RS256", "PS256", "HS256"])]
+fn token(bencher: Bencher<'_, '_>, alg: &str) {
+    let signer = match alg {
+        "ES256" => Signer::p256(),
+        "ES384" => Signer::p384(),
+        "EdDSA" => Signer::ed25519(),
+        "HS256" => Signer::Secret(vec![7; 32]),
+        _ => Signer::rsa(2_048),
+    };
+    let mut jwk = signer.jwk();
+    jwk["alg"] = alg.into();
+    let keys = KeySet::inline(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
+    let rules = Rules {
+        issuer: issuer::ISSUER.to_owned(),
+        audience: [issuer::AUDIENCE.to_owned()].into(),
+        scope: None,
+        node_claim: Some("node_id".to_owned()),
+    };
+    let runtime: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let http = runtime.block_on(clients::Clients::from_env()).http;
+    let verifier = Verifier::new(rules, KeyStore::new(KeySource::Inline(keys), http));
+    let token = signer.sign(alg, &json!({"alg": alg}), &issuer::claims(NODE, 3_600));
+    bencher.bench(|| {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        runtime.block_on(verifier.verify(&token, deadline)).unwrap().authorize().unwrap()
+    });
+}

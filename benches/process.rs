@@ -1,0 +1,477 @@
+//! Start, first call, every call and package of the released function, as ratios to a floor: the same SDK and call
+//! on `lambda_http` with no token, no checks and defaults otherwise.
+//!
+//! Both run as processes behind a Runtime API, in turn, with the embedded DynamoDB behind TLS on loopback.
+
+// A benchmark prints, and what it cannot measure ends it.
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    dead_code,
+    missing_docs
+)]
+
+#[path = "../tests/support/embedded.rs"]
+mod embedded;
+#[path = "../tests/support/issuer.rs"]
+mod issuer;
+#[path = "../tests/support/request.rs"]
+mod request;
+#[path = "../tests/support/signer.rs"]
+mod signer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use embedded::{Embedded, NODE, TABLE};
+use request::{FrontEnd, Request};
+use serde_json::{Value, json};
+use signer::{KeyServer, Reply, Signer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+/// Starts of each process at full speed, and with the share of a processor that 128 MB give.
+const STARTS: usize = 15;
+const SLOW_STARTS: usize = 9;
+/// Requests of each operation after each start at full speed.
+const REQUESTS: usize = 100;
+
+const OPERATIONS: [(&str, &str); 3] = [
+    (
+        "set",
+        r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#,
+    ),
+    ("remove", r#"{"meta":null}"#),
+    ("read", "{}"),
+];
+
+#[tokio::main]
+async fn main() {
+    let json_file = json_file();
+    let binaries = [build_function(), build_floor()];
+    let world = World::start().await;
+    let variants = [
+        Variant { name: "floor", binary: &binaries[1], token: None, keys: None },
+        Variant { name: "ES256", binary: &binaries[0], token: Some(&world.es256), keys: None },
+        Variant { name: "RS256", binary: &binaries[0], token: Some(&world.rs256), keys: None },
+        Variant {
+            name: "ES256, keys by URI",
+            binary: &binaries[0],
+            token: Some(&world.es256),
+            keys: Some(&world.keys_uri),
+        },
+    ];
+    let share = Share::find();
+    let mut samples = BTreeMap::<&str, Samples>::new();
+    for round in 0..STARTS {
+        for variant in &variants {
+            let samples = samples.entry(variant.name).or_default();
+            measure(&world, variant, None, samples).await;
+            if let Some(share) = &share
+                && round < SLOW_STARTS
+            {
+                measure(&world, variant, Some(share), samples).await;
+            }
+        }
+        eprint!("\rround {} of {STARTS}", round + 1);
+    }
+    eprintln!();
+    for (name, binary) in [("floor", &binaries[1]), ("ES256", &binaries[0])] {
+        samples.entry(name).or_default().push("zip (MiB)", zip_size(binary));
+    }
+    report(&samples, share.is_some(), json_file);
+}
+
+fn json_file() -> Option<PathBuf> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--json");
+    arguments.next()?;
+    Some(PathBuf::from(arguments.next().expect("--json takes a file")))
+}
+
+fn build(arguments: &[&str], jitter: &str) {
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = std::process::Command::new(cargo);
+    command.args(["build", "--release", "--quiet"]).args(arguments).current_dir(root);
+    if !jitter.is_empty() {
+        command.env("AWS_LC_SYS_NO_JITTER_ENTROPY", jitter);
+    }
+    assert!(command.status().unwrap().success(), "it builds");
+}
+
+fn build_function() -> PathBuf {
+    build(&["--locked", "--bin", "bootstrap"], "");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/bootstrap")
+}
+
+fn build_floor() -> PathBuf {
+    // The folder's configuration would take the entropy from the floor, too.
+    build(&["--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor"], "0");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/floor/release/floor")
+}
+
+fn zip_size(binary: &Path) -> f64 {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&fs::read(binary).unwrap()).unwrap();
+    mebibytes(encoder.finish().unwrap().len() as f64)
+}
+
+fn mebibytes(bytes: f64) -> f64 {
+    bytes / 1_048_576.0
+}
+
+/// What every process meets: the store, the keys, and a certificate to trust them by.
+struct World {
+    store: Embedded,
+    endpoint: String,
+    keys: KeyServer,
+    keys_uri: String,
+    jwks: String,
+    certificate: PathBuf,
+    es256: String,
+    rs256: String,
+}
+
+impl World {
+    async fn start() -> Self {
+        let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-certificate.pem");
+        fs::write(&file, certificate.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
+        let mut tls = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.cert.der().clone()], key)
+            .unwrap();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tls = TlsAcceptor::from(Arc::new(tls));
+
+        let store = Embedded::serve(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).await;
+        store.put(embedded::documented_item()).await;
+        let keys = KeyServer::start().await;
+        let (es256, rs256) = (Signer::p256(), Signer::rsa(2_048));
+        let jwk = |signer: &Signer, alg: &str| {
+            let mut jwk = signer.jwk();
+            jwk["kid"] = alg.into();
+            jwk["alg"] = alg.into();
+            jwk
+        };
+        let jwks = json!({"keys": [jwk(&es256, "ES256"), jwk(&rs256, "RS256")]}).to_string();
+        keys.serve("/jwks", Reply::Document(jwks.clone()));
+        let token = |signer: &Signer, alg: &str| {
+            signer.sign(alg, &json!({"alg": alg, "kid": alg}), &issuer::claims(NODE, 36_000))
+        };
+        Self {
+            endpoint: format!("https://localhost:{}", with_tls(&tls, store.address).await),
+            keys_uri: format!("https://localhost:{}/jwks", with_tls(&tls, keys.address).await),
+            es256: token(&es256, "ES256"),
+            rs256: token(&rs256, "RS256"),
+            store,
+            keys,
+            jwks,
+            certificate: file,
+        }
+    }
+}
+
+/// Takes the TLS off connections to a port, and hands the rest on.
+async fn with_tls(tls: &TlsAcceptor, target: SocketAddr) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let tls = tls.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                let _ = client.set_nodelay(true);
+                let Ok(mut client) = tls.accept(client).await else { return };
+                let mut server = TcpStream::connect(target).await.unwrap();
+                let _ = server.set_nodelay(true);
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    port
+}
+
+struct Variant<'a> {
+    name: &'static str,
+    binary: &'a Path,
+    token: Option<&'a String>,
+    keys: Option<&'a String>,
+}
+
+#[derive(Default)]
+struct Samples(BTreeMap<String, Vec<f64>>);
+
+impl Samples {
+    fn push(&mut self, figure: &str, value: f64) {
+        self.0.entry(figure.to_owned()).or_default().push(value);
+    }
+
+    fn percentile(&self, figure: &str, percent: usize) -> Option<f64> {
+        let mut values = self.0.get(figure)?.clone();
+        values.sort_by(f64::total_cmp);
+        values.get((values.len() - 1) * percent / 100).copied()
+    }
+
+    fn median(&self, figure: &str) -> Option<f64> {
+        self.percentile(figure, 50)
+    }
+}
+
+async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, samples: &mut Samples) {
+    let prefix = if share.is_some() { "128 MB: " } else { "" };
+    let mut push = |figure: &str, value: f64| samples.push(&format!("{prefix}{figure}"), value);
+    let api = Api::start().await;
+    let started = Instant::now();
+    let process = Process::start(world, variant, &api, share);
+    api.polled().await;
+    let init = started.elapsed();
+    let init_cpu = process.cpu();
+    if let Some(share) = share {
+        share.throttle(true);
+    }
+    let events = OPERATIONS.map(|(_, body)| {
+        Request::put(variant.token.map_or("", String::as_str), body).event(FrontEnd::HttpApi).to_string()
+    });
+    let first = api.invoke(&events[0]).await;
+    let first_cpu = process.cpu();
+    push("init (ms)", milliseconds(init));
+    push("init CPU (ms)", milliseconds(init_cpu));
+    push("first call (ms)", milliseconds(first));
+    push("cold (ms)", milliseconds(init + first));
+    push("CPU to first answer (ms)", milliseconds(first_cpu));
+    if share.is_none() {
+        for ((operation, _), event) in OPERATIONS.iter().zip(&events) {
+            for _ in 0..10 {
+                api.invoke(event).await;
+            }
+            let before = process.cpu();
+            for _ in 0..REQUESTS {
+                push(&format!("{operation} (ms)"), milliseconds(api.invoke(event).await));
+            }
+            let cpu = milliseconds(process.cpu() - before) / REQUESTS as f64;
+            push(&format!("{operation} CPU (ms)"), cpu);
+            push("warm CPU (ms)", cpu);
+        }
+        push("RSS (MiB)", process.peak_rss());
+    }
+    if let Some(share) = share {
+        share.throttle(false);
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(world: &World, variant: &Variant<'_>, api: &Api, share: Option<&Share>) -> Self {
+        // A shell that moves itself into the control group before it becomes the process.
+        let script = match share {
+            Some(share) => format!("echo $$ > {}/cgroup.procs && exec \"$0\"", share.0.display()),
+            None => "exec \"$0\"".to_owned(),
+        };
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(variant.binary).env_clear().kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        for (name, value) in [
+            ("AWS_LAMBDA_RUNTIME_API", &*api.address.to_string()),
+            ("AWS_LAMBDA_FUNCTION_NAME", "update-distributor"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "any"),
+            ("AWS_SECRET_ACCESS_KEY", "any"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoint),
+            ("SSL_CERT_FILE", world.certificate.to_str().unwrap()),
+            ("TABLE_NAME", TABLE),
+            ("TOKEN_ISSUER", issuer::ISSUER),
+            ("TOKEN_AUDIENCE", issuer::AUDIENCE),
+        ] {
+            command.env(name, value);
+        }
+        match variant.keys {
+            Some(uri) => command.env("TOKEN_JWKS_URI", uri),
+            None => command.env("TOKEN_JWKS", &world.jwks),
+        };
+        Self { child: command.spawn().unwrap() }
+    }
+
+    /// Time on a processor of all its threads.
+    fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
+        let nanoseconds = tasks.filter_map(|task| {
+            let text = fs::read_to_string(task.unwrap().path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+
+    fn peak_rss(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1_024.0
+    }
+}
+
+/// A control group that gives what Lambda gives 128 MB: a whole core until the first poll, then 128/1769 of one.
+struct Share(PathBuf);
+
+impl Share {
+    /// `None` where control groups cannot be written.
+    fn find() -> Option<Self> {
+        let share = Self(PathBuf::from("/sys/fs/cgroup/cpu/update-distributor-bench"));
+        let _ = fs::create_dir(&share.0);
+        fs::write(share.0.join("cpu.cfs_period_us"), "20000").ok()?;
+        Some(share)
+    }
+
+    fn throttle(&self, throttled: bool) {
+        let quota = if throttled { (20_000 * 128 / 1_769).to_string() } else { "-1".to_owned() };
+        fs::write(self.0.join("cpu.cfs_quota_us"), quota).unwrap();
+    }
+}
+
+/// The Runtime API for one process.
+struct Api {
+    address: SocketAddr,
+    state: Arc<Shared>,
+    events: mpsc::UnboundedSender<String>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    events: Mutex<mpsc::UnboundedReceiver<String>>,
+    polls: tokio::sync::Semaphore,
+    answers: tokio::sync::Semaphore,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let state = Arc::new(Shared {
+            events: Mutex::new(receiver),
+            polls: tokio::sync::Semaphore::new(0),
+            answers: tokio::sync::Semaphore::new(0),
+        });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
+            .with_state(Arc::clone(&state));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, state, events, task }
+    }
+
+    async fn polled(&self) {
+        let polled = tokio::time::timeout(Duration::from_secs(30), self.state.polls.acquire()).await;
+        polled.expect("the process asks for an event").unwrap().forget();
+    }
+
+    /// From the event to its answer; then the process has asked for the next one.
+    async fn invoke(&self, event: &str) -> Duration {
+        let sent = Instant::now();
+        self.events.send(event.to_owned()).unwrap();
+        let answered = tokio::time::timeout(Duration::from_secs(30), self.state.answers.acquire()).await;
+        answered.expect("the process answers").unwrap().forget();
+        let elapsed = sent.elapsed();
+        self.polled().await;
+        elapsed
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn next(State(state): State<Arc<Shared>>) -> (HeaderMap, String) {
+    state.polls.add_permits(1);
+    let Some(event) = state.events.lock().await.recv().await else { return std::future::pending().await };
+    let deadline = (SystemTime::now() + Duration::from_secs(30)).duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let mut headers = HeaderMap::new();
+    headers.insert("lambda-runtime-aws-request-id", "8f2b1c1e-5f0a-4c54-9c0e-0f6f0d2b7a11".parse().unwrap());
+    headers.insert("lambda-runtime-deadline-ms", deadline.to_string().parse().unwrap());
+    headers.insert("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:f".parse().unwrap());
+    (headers, event)
+}
+
+async fn answer(State(state): State<Arc<Shared>>, body: Bytes) -> StatusCode {
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    state.answers.add_permits(1);
+    StatusCode::ACCEPTED
+}
+
+fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<PathBuf>) {
+    let (floor, es256, rs256, by_uri) =
+        (&samples["floor"], &samples["ES256"], &samples["RS256"], &samples["ES256, keys by URI"]);
+    println!(
+        "{:<32}{:>12}{:>12}{:>12}{:>12}{:>10}",
+        "medians", "floor", "ES256", "RS256", "keys by URI", "ES256/floor"
+    );
+    let cell = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let mut table = serde_json::Map::new();
+    let mut row = |name: &str, percent: usize, figure: &str| {
+        let values = [floor, es256, rs256, by_uri].map(|samples| samples.percentile(figure, percent));
+        let ratio = values[0].zip(values[1]).map(|(floor, ours)| ours / floor);
+        println!(
+            "{name:<32}{:>12}{:>12}{:>12}{:>12}{:>10}",
+            cell(values[0]),
+            cell(values[1]),
+            cell(values[2]),
+            cell(values[3]),
+            cell(ratio)
+        );
+        table.insert(name.to_owned(), json!({"floor": values[0], "ES256": values[1], "RS256": values[2], "keys by URI": values[3], "ratio": ratio}));
+    };
+    for figure in ["init (ms)", "init CPU (ms)", "first call (ms)", "cold (ms)", "CPU to first answer (ms)"] {
+        row(figure, 50, figure);
+    }
+    for figure in ["init (ms)", "first call (ms)", "cold (ms)"] {
+        let figure = format!("128 MB: {figure}");
+        row(&figure, 50, &figure);
+    }
+    row("warm CPU (ms)", 50, "warm CPU (ms)");
+    for (operation, _) in OPERATIONS {
+        row(&format!("{operation} CPU (ms)"), 50, &format!("{operation} CPU (ms)"));
+        for percent in [50, 90, 99] {
+            row(&format!("{operation} p{percent} (ms)"), percent, &format!("{operation} (ms)"));
+        }
+    }
+    row("RSS (MiB)", 50, "RSS (MiB)");
+    row("zip (MiB)", 50, "zip (MiB)");
+    if !throttled {
+        println!("The share of 128 MB was not measured: /sys/fs/cgroup/cpu cannot be written here.");
+    }
+    if let Some(file) = json_file {
+        fs::write(file, serde_json::to_string_pretty(&table).unwrap()).unwrap();
+    }
+}
