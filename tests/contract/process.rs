@@ -446,3 +446,12 @@ async fn a_frozen_process_comes_back() {
     assert_eq!(answer, "200");
     assert_eq!(deployment.store.client.scan().table_name("distributors").send().await.unwrap().count(), 1);
 }
+
+/// AWS-LC's own entropy from processor jitter costs a new instance about 30 ms of a whole core.
+#[test]
+fn the_build_leaves_the_jitter_entropy_out() {
+    let binary = std::fs::read(env!("CARGO_BIN_EXE_bootstrap")).unwrap();
+    let text = String::from_utf8_lossy(&binary);
+    assert!(text.contains("aws_lc_"), "the test binary has symbols");
+    assert!(!text.contains("jent_entropy"), "AWS_LC_SYS_NO_JITTER_ENTROPY of .cargo/config.toml was lost");
+}
