@@ -270,7 +270,7 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
             for _ in 0..REQUESTS {
                 push(&format!("{operation} (ms)"), milliseconds(api.invoke(event).await));
             }
-            let cpu = milliseconds(process.cpu() - before) / REQUESTS as f64;
+            let cpu = milliseconds(process.cpu().saturating_sub(before)) / REQUESTS as f64;
             push(&format!("{operation} CPU (ms)"), cpu);
             push("warm CPU (ms)", cpu);
         }
