@@ -340,6 +340,11 @@ fn is_loopback(host: &Host<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
     use super::*;
 
     #[test]
@@ -419,6 +424,47 @@ mod tests {
                 Err(problem) => problem.reason.map(Into::into),
             };
             assert_eq!(reason.as_deref(), Some("why"));
+        }
+    }
+
+    /// An issuer that answers with this status, and counts how often it is asked.
+    #[derive(Clone, Debug)]
+    struct Issuer(u16, Arc<AtomicU32>);
+
+    impl HttpConnector for Issuer {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(self.0.try_into().unwrap(), SdkBody::from(JWKS))))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_old_set_is_fetched_anew_and_serves_where_that_fails() {
+        for (age, status, failed, expected, asked) in [
+            (599, 500, None, true, 0),
+            (601, 500, None, true, 1),
+            (601, 200, None, true, 1),
+            (601, 500, Some(4), true, 0),
+            (601, 500, Some(6), true, 1),
+            (7_199, 500, None, true, 1),
+            (7_201, 500, None, false, 1),
+            (7_201, 500, Some(4), false, 0),
+            (7_201, 200, None, true, 1),
+        ] {
+            let count = Arc::new(AtomicU32::new(0));
+            let fetched = Fetched {
+                location: Location::Jwks(RemoteUrl::new("https://issuer.example/jwks").unwrap()),
+                http: SharedHttpConnector::new(Issuer(status, Arc::clone(&count))),
+                cache: Mutex::new(cache(Some(age), failed, None)),
+                flight: tokio::sync::Mutex::default(),
+            };
+            let row = format!("{age} s old, answer {status}, failed {failed:?}");
+            for _ in 0..2 {
+                let keys = fetched.keys_for(Some("a"), Instant::now() + Duration::from_secs(9)).await;
+                assert_eq!(keys.is_ok(), expected, "{row}");
+            }
+            assert_eq!(count.load(Ordering::Relaxed), asked, "{row}");
+            assert_eq!(fetched.cached().knows(Some("a")), age < 600 || status == 200, "{row}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! The request: its checks, in their order, and the answers.
 
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_dynamodb::config::Credentials;
 use serde_json::{Value, json};
 
 use crate::support::embedded::{AT, ID, NODE};
@@ -299,6 +301,8 @@ async fn check_2_bearer_token() {
         (format!("Bearer {token},Bearer {token}"), "401 invalid_token"),
         (format!("Basic dTpw, Bearer {token}"), "401 invalid_token"),
         (long, "401 invalid_token"),
+        (format!("Bearer {}", sized_token(&function, 8_192)), "200"),
+        (format!("Bearer {}", sized_token(&function, 8_193)), "401 invalid_token"),
     ] {
         let answer = function.call(&function.put("{}").set("authorization", &value)).await;
         assert_eq!(answer.outcome(), expected, "{value}");
@@ -320,6 +324,21 @@ async fn check_2_bearer_token() {
     let mut event = function.put("{}").without("authorization").event(FrontEnd::HttpApi);
     event["headers"]["AuthoriZation"] = format!("Bearer {token}").into();
     assert_eq!(function.send(&event).await.outcome(), "200");
+}
+
+/// A token that verifies, of this many bytes.
+fn sized_token(function: &Function, size: usize) -> String {
+    let padded = |header: usize, claims: usize| {
+        let mut content = issuer::claims(NODE, 600);
+        content["padding"] = "x".repeat(claims).into();
+        let header = json!({"alg": "ES256", "padding": "x".repeat(header)});
+        function.issuer.sign_parts(&header.to_string(), &content.to_string())
+    };
+    // Base64 has no text of 4n + 1 characters: the header makes up for what the claims cannot.
+    let fits = |header: &usize| {
+        (size * 3 / 4 - 1_000..).map(|claims| padded(*header, claims)).find(|token| token.len() >= size)
+    };
+    (0..3).filter_map(|header| fits(&header)).find(|token| token.len() == size).expect("some padding fits")
 }
 
 #[tokio::test]
@@ -591,6 +610,30 @@ async fn checks_stand_in_their_order() {
         let request = if index > 7 { request.set("if-match", "\"x\"") } else { request };
         assert_eq!(function.call(&request).await.outcome(), *expected);
     }
+}
+
+/// Credentials that break once: no input makes the function panic, so that what it stands on has to.
+#[derive(Debug, Default)]
+struct Panicking(std::sync::atomic::AtomicBool);
+
+impl ProvideCredentials for Panicking {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        assert!(self.0.swap(true, std::sync::atomic::Ordering::Relaxed), "PANIC-SECRET");
+        future::ProvideCredentials::ready(Ok(Credentials::new("any", "any", None, None, "test")))
+    }
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_request_only() {
+    let function = Function::with_credentials(Panicking::default()).await;
+    let answer = function.call(&function.put("{}")).await;
+    assert_eq!(answer.outcome(), "500 internal_error");
+    assert!(!answer.body.to_string().contains("SECRET"), "{}", answer.body);
+    assert_eq!(function.last_line()["status"], 500);
+    assert_eq!(function.call(&function.put("{}")).await.outcome(), "200");
 }
 
 #[tokio::test]

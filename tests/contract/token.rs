@@ -421,6 +421,23 @@ async fn an_issuer_that_is_down_at_the_start() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_goes_down_later() {
+    let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
+    server.serve("/jwks", Reply::Document(issuer.jwks()));
+    let fetching = Fetching::jwks(server).await;
+    fetching.server.take_requests();
+    fetching.server.serve("/jwks", Reply::Status(500));
+    for _ in 0..2 {
+        assert_eq!(fetching.outcome(&issuer).await, "200");
+        // The set that is there may lack a new key, and that is for the operator to see.
+        assert_eq!(fetching.outcome(&fetching.issuer).await, "401 invalid_token");
+        let reason = fetching.function.last_line()["reason"].as_str().unwrap().to_owned();
+        assert!(reason.ends_with("/jwks: answered 500"), "{reason}");
+    }
+    assert_eq!(fetching.server.take_requests(), ["/jwks"]);
+}
+
+#[tokio::test]
 async fn an_issuer_that_hangs_at_the_start_is_left_to_the_first_request() {
     let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
     server.next(Reply::Hang);

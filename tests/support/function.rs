@@ -5,9 +5,11 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use update_distributor::clients::Clients;
 use update_distributor::config::Config;
 use update_distributor::event::InvalidEvent;
 use update_distributor::handler::{App, Invocation};
@@ -40,6 +42,19 @@ impl Function {
 
     /// With a store that the function reaches at another address.
     pub async fn behind(store: Embedded, endpoint: &str, settings: &[(&str, &str)]) -> Self {
+        Self::through(store, embedded::clients(endpoint).await, settings).await
+    }
+
+    /// With credentials from elsewhere.
+    pub async fn with_credentials(credentials: impl ProvideCredentials + 'static) -> Self {
+        let store = embedded().await;
+        let Clients { http, sdk } = embedded::clients(&store.endpoint()).await;
+        let credentials = SharedCredentialsProvider::new(credentials);
+        let sdk = sdk.into_builder().credentials_provider(credentials).build();
+        Self::through(store, Clients { http, sdk }, &[]).await
+    }
+
+    async fn through(store: Embedded, clients: Clients, settings: &[(&str, &str)]) -> Self {
         let issuer = Issuer::new("first");
         let jwks = issuer.jwks();
         let usual = [
@@ -57,7 +72,7 @@ impl Function {
         let log = Lines::default();
         let config = config.expect("the settings are right");
         let output = Log::new(Level::Info, true, None, Box::new(log.clone()));
-        let app = App::new(config, embedded::clients(endpoint).await, output).await;
+        let app = App::new(config, clients, output).await;
         let token = issuer.sign(&issuer::claims(NODE, 600));
         Self { app, store, issuer, token, log }
     }
