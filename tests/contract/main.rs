@@ -9,7 +9,9 @@ mod support;
 
 mod checks;
 mod events;
+mod model;
 mod openapi;
 mod process;
+mod stateful;
 mod token;
 mod write;

@@ -1,0 +1,500 @@
+//! A model of the API, small, slow and obvious: given the stored items and a request, the answer and the items after it.
+//! It shares no code with the function, and knows of each part of a request whether it is right by the table that the
+//! part was drawn from.
+
+use serde_json::{Map, Value, json};
+
+use crate::support::proxy::Step;
+use crate::support::request::FrontEnd;
+
+/// A part of a request as it is sent, and what it is worth: `None`, or the problem that it is.
+pub type Row = (&'static [&'static str], Option<Problem>);
+
+/// Status and code.
+pub type Problem = (u64, &'static str);
+
+const INVALID_EVENT: Problem = (400, "invalid_event");
+const INVALID_TOKEN: Problem = (401, "invalid_token");
+
+pub const METHODS: [Row; 5] = [
+    (&["PUT"], None),
+    (&["GET"], Some((405, "method_not_allowed"))),
+    (&["put"], Some((405, "method_not_allowed"))),
+    (&[""], Some(INVALID_EVENT)),
+    (&["PUT "], Some(INVALID_EVENT)),
+];
+
+/// `{id}` is the distributor's, `{ID}` the same in upper case, `{%id}` the same with its hyphens encoded.
+pub const PATHS: [Row; 13] = [
+    (&["/api/v1/integration/distributors/{id}"], None),
+    (&["/api/v1/integration/distributors/{ID}"], None),
+    (&["/api/v1/integration/distributors/{%id}"], None),
+    (&["/prod//x/api/v1/integration/distributors/{id}"], None),
+    (&["/api/v1/integration/distributors/{id}0"], Some((400, "invalid_id"))),
+    (&["/api/v1/integration/distributors/%ff"], Some((400, "invalid_id"))),
+    (&["/api/v1/integration/distributors/{id}/"], Some((404, "route_not_found"))),
+    (&["/api/v1/integration/distributors/"], Some((404, "route_not_found"))),
+    (&["/api/v1/integration//distributors/{id}"], Some((404, "route_not_found"))),
+    (&["/./api/v1/integration/distributors/{id}"], Some((404, "route_not_found"))),
+    (&["/api/v1/x/../integration/distributors/{id}"], Some((404, "route_not_found"))),
+    (&["/api/v1/integration/Distributors/{id}"], Some((404, "route_not_found"))),
+    (&["/api/v1/integration/distributors/{id}\n"], Some(INVALID_EVENT)),
+];
+
+pub const TARGETS: [Row; 5] = [
+    (&["integration"], None),
+    (&["INTEGRation"], None),
+    (&[], Some((400, "wrong_target_server"))),
+    (&["integration2"], Some((400, "wrong_target_server"))),
+    (&["inte\u{7f}gration"], Some(INVALID_EVENT)),
+];
+
+pub const CONTENT_TYPES: [Row; 6] = [
+    (&["application/json"], None),
+    (&[], None),
+    (&["application/json; charset=utf-8"], None),
+    (&["application/vnd.x+JSON"], None),
+    (&["text/plain"], Some((415, "unsupported_media_type"))),
+    (&["application/json\n"], Some(INVALID_EVENT)),
+];
+
+/// Tokens by what is wrong with them; who signs them knows how to make them so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Token {
+    Good,
+    Absent,
+    Basic,
+    Garbage,
+    Expired,
+    Forged,
+    NoNode,
+    Twice,
+}
+
+impl Token {
+    pub const ALL: [Self; 8] =
+        [Self::Good, Self::Absent, Self::Basic, Self::Garbage, Self::Expired, Self::Forged, Self::NoNode, Self::Twice];
+
+    fn problem(self, front_end: FrontEnd) -> Option<Problem> {
+        match self {
+            Self::Good => None,
+            Self::Absent | Self::Basic => Some((401, "missing_token")),
+            Self::NoNode => Some((403, "node_claim_missing")),
+            // Of two headers, this front end hides one.
+            Self::Twice if front_end == FrontEnd::LoadBalancer => None,
+            Self::Garbage | Self::Expired | Self::Forged | Self::Twice => Some(INVALID_TOKEN),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum IfMatch {
+    Absent,
+    Any,
+    Current,
+    Stale,
+    CurrentAmongHundred,
+    Weak,
+    TooMany,
+    Malformed,
+}
+
+impl IfMatch {
+    pub const ALL: [Self; 8] = [
+        Self::Absent,
+        Self::Any,
+        Self::Current,
+        Self::Stale,
+        Self::CurrentAmongHundred,
+        Self::Weak,
+        Self::TooMany,
+        Self::Malformed,
+    ];
+
+    /// The header, where the item's version is this.
+    pub fn header(self, current: &str) -> Option<String> {
+        let others = |count: usize| "\"other\", ".repeat(count);
+        Some(match self {
+            Self::Absent => return None,
+            Self::Any => "*".to_owned(),
+            Self::Current => format!("\"{current}\""),
+            Self::Stale => "\"2000-01-01T00:00:00.000000Z\"".to_owned(),
+            Self::CurrentAmongHundred => format!("{}\"{current}\"", others(99)),
+            Self::Weak => format!("W/\"{current}\""),
+            Self::TooMany => format!("{}\"{current}\"", others(100)),
+            Self::Malformed => current.to_owned(),
+        })
+    }
+
+    fn problem(self) -> Option<Problem> {
+        matches!(self, Self::TooMany | Self::Malformed).then_some((400, "invalid_if_match"))
+    }
+
+    fn matches(self) -> bool {
+        matches!(self, Self::Absent | Self::Any | Self::Current | Self::CurrentAmongHundred)
+    }
+}
+
+/// How the body stands in the event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    Text,
+    Base64,
+    /// Filled up with blanks to the longest that is allowed.
+    Longest,
+    TooLong,
+    FlagOfAnotherType,
+    NotBase64,
+    Absent,
+    Cut,
+    NotUtf8,
+    Bom,
+}
+
+impl Form {
+    pub const ALL: [Self; 10] = [
+        Self::Text,
+        Self::Base64,
+        Self::Longest,
+        Self::TooLong,
+        Self::FlagOfAnotherType,
+        Self::NotBase64,
+        Self::Absent,
+        Self::Cut,
+        Self::NotUtf8,
+        Self::Bom,
+    ];
+
+    fn problem(self) -> Option<Problem> {
+        match self {
+            Self::Text | Self::Base64 | Self::Longest => None,
+            Self::TooLong => Some((413, "body_too_large")),
+            Self::FlagOfAnotherType | Self::NotBase64 => Some(INVALID_EVENT),
+            Self::Absent | Self::Cut | Self::NotUtf8 | Self::Bom => Some((400, "malformed_json")),
+        }
+    }
+}
+
+/// A member of an object: its name, its value as JSON, and whether that is right.
+pub type Leaf = (&'static str, &'static str, bool);
+
+pub const HOSTS: [Leaf; 6] = [
+    ("host", r#""https://example.com""#, true),
+    ("host", r#""http://93.184.215.14:8080/""#, true),
+    ("host", r#""http://localhost""#, false),
+    ("host", r#""https://example.com/path""#, false),
+    ("host", "null", false),
+    ("host", "7", false),
+];
+pub const HOOK_PATHS: [Leaf; 5] = [
+    ("path", r#""/webhook""#, true),
+    ("path", r#""/a?b=%20""#, true),
+    ("path", r#""webhook""#, false),
+    ("path", r#""/a/../b""#, false),
+    ("path", "{}", false),
+];
+pub const HOOK_METHODS: [Leaf; 8] = [
+    ("method", "1", true),
+    ("method", "5", true),
+    ("method", r#""PATCH""#, true),
+    ("method", "0", false),
+    ("method", "6", false),
+    ("method", "1.0", false),
+    ("method", r#""get""#, false),
+    ("method", "null", false),
+];
+pub const TYPES: [Leaf; 5] =
+    [("type", "1", true), ("type", "2", true), ("type", "3", false), ("type", "1e0", false), ("type", "\"1\"", false)];
+/// The second is right unless the type is 1.
+pub const USERNAMES: [Leaf; 4] = [
+    ("username", r#""user""#, true),
+    ("username", r#""a:b""#, true),
+    ("username", r#""a\nb""#, false),
+    ("username", "[]", false),
+];
+pub const PASSWORDS: [Leaf; 3] =
+    [("password", r#""pass""#, true), ("password", r#""""#, true), ("password", "null", false)];
+pub const TOKENS: [Leaf; 3] = [("token", r#""t""#, true), ("token", r#""\u0085""#, false), ("token", "1", false)];
+pub const UNKNOWN: [Leaf; 3] = [("x", "1", false), ("a/b~c", "null", false), ("", "{}", false)];
+pub const READ_ONLY: [Leaf; 4] = [
+    ("id", "7", true),
+    ("node_id", r#""x""#, true),
+    ("created_at", "null", true),
+    ("updated_at", r#"{"a":[1e9]}"#, true),
+];
+
+#[derive(Clone, Debug)]
+pub enum Member {
+    Leaf(Leaf),
+    /// `authentication`
+    Object(Vec<Leaf>),
+    /// `authentication`, of another type.
+    NoObject,
+}
+
+#[derive(Clone, Debug)]
+pub enum Meta {
+    Absent,
+    Null,
+    NoObject,
+    Object(Vec<Member>),
+    /// The body is what was last answered with 200.
+    SentBack,
+}
+
+#[derive(Clone, Debug)]
+pub struct Body {
+    pub form: Form,
+    pub before: Vec<Leaf>,
+    pub meta: Meta,
+    pub after: Vec<Leaf>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Keep,
+    Remove,
+    Set(Value),
+}
+
+impl Body {
+    pub fn text(&self, last: Option<&Value>) -> String {
+        let leaf = |(name, value, _): &Leaf| format!("{}:{value}", json!(name));
+        let meta = match &self.meta {
+            Meta::SentBack => return last.map_or("{}".to_owned(), Value::to_string),
+            Meta::Absent => None,
+            Meta::Null => Some("null".to_owned()),
+            Meta::NoObject => Some("[{}]".to_owned()),
+            Meta::Object(members) => {
+                let members = members.iter().map(|member| match member {
+                    Member::Leaf(member) => leaf(member),
+                    Member::Object(members) => {
+                        format!("\"authentication\":{{{}}}", members.iter().map(leaf).collect::<Vec<_>>().join(","))
+                    }
+                    Member::NoObject => "\"authentication\":\"x\"".to_owned(),
+                });
+                Some(format!("{{{}}}", members.collect::<Vec<_>>().join(" , ")))
+            }
+        };
+        let before = self.before.iter().map(leaf);
+        let after = self.after.iter().map(leaf);
+        let members = before.chain(meta.map(|meta| format!("\"meta\": {meta}"))).chain(after);
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+
+    /// What is to be stored, or where the faults are.
+    fn change(&self, last: Option<&Value>) -> Result<Change, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut missing = Vec::new();
+        let mut fault = |parent: &str, (name, _, right): &Leaf| {
+            if !right {
+                faults.push(format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1")));
+            }
+        };
+        let mut change = Change::Keep;
+        self.before.iter().for_each(|leaf| fault("", leaf));
+        match &self.meta {
+            Meta::SentBack => {
+                return Ok(match last.map(|last| &last["meta"]) {
+                    None => Change::Keep,
+                    Some(Value::Null) => Change::Remove,
+                    Some(meta) => Change::Set(stored(meta.clone())),
+                });
+            }
+            Meta::Absent => {}
+            Meta::Null => change = Change::Remove,
+            Meta::NoObject => fault("", &("meta", "", false)),
+            Meta::Object(members) => {
+                let mut meta = Map::new();
+                for member in members {
+                    match member {
+                        Member::Leaf(leaf) => {
+                            fault("/meta", leaf);
+                            meta.insert(leaf.0.to_owned(), serde_json::from_str(leaf.1).unwrap());
+                        }
+                        Member::NoObject => fault("/meta", &("authentication", "", false)),
+                        Member::Object(members) => {
+                            let basic = members.iter().any(|(name, value, _)| *name == "type" && *value == "1");
+                            for leaf in members {
+                                let colon = basic && leaf.0 == "username" && leaf.1.contains(':');
+                                fault("/meta/authentication", &(leaf.0, leaf.1, leaf.2 && !colon));
+                            }
+                            for required in ["username", "password"] {
+                                if basic && members.iter().all(|(name, ..)| *name != required) {
+                                    missing.push(format!("/meta/authentication/{required}"));
+                                }
+                            }
+                            let object: Map<_, _> = members
+                                .iter()
+                                .map(|(name, value, _)| ((*name).to_owned(), serde_json::from_str(value).unwrap()))
+                                .collect();
+                            meta.insert("authentication".to_owned(), object.into());
+                        }
+                    }
+                }
+                change = Change::Set(stored(meta.into()));
+            }
+        }
+        self.after.iter().for_each(|leaf| fault("", leaf));
+        faults.append(&mut missing);
+        if faults.is_empty() { Ok(change) } else { Err(faults) }
+    }
+}
+
+const METHOD_NAMES: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// `meta` as it is stored: the method is a number.
+fn stored(mut meta: Value) -> Value {
+    if let Some(method) = meta.get_mut("method")
+        && let Some(index) = METHOD_NAMES.iter().position(|name| method == name)
+    {
+        *method = json!(index + 1);
+    }
+    meta
+}
+
+/// `meta` as it is answered: the method is a name.
+fn answered(mut meta: Value) -> Value {
+    if let Some(method) = meta.get_mut("method") {
+        *method = json!(METHOD_NAMES[usize::try_from(method.as_u64().unwrap()).unwrap() - 1]);
+    }
+    meta
+}
+
+/// What the store does to one attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    ResetBefore,
+    ResetAfter,
+    Truncated,
+    Throttled,
+    Internal,
+    InternalAfter,
+    GarbageAfter,
+}
+
+impl Fault {
+    pub const ALL: [Self; 7] = [
+        Self::ResetBefore,
+        Self::ResetAfter,
+        Self::Truncated,
+        Self::Throttled,
+        Self::Internal,
+        Self::InternalAfter,
+        Self::GarbageAfter,
+    ];
+
+    pub fn step(self) -> Step {
+        let throttled = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
+        match self {
+            Self::ResetBefore => Step::ResetBefore,
+            Self::ResetAfter => Step::ResetAfter,
+            Self::Truncated => Step::Truncate,
+            Self::Throttled => Step::Answer(400, throttled),
+            Self::Internal => Step::Answer(500, ""),
+            Self::InternalAfter => Step::AnswerAfter(500, ""),
+            Self::GarbageAfter => Step::AnswerAfter(200, "garbage"),
+        }
+    }
+
+    /// Whether the attempt has come to the store all the same.
+    fn reaches(self) -> bool {
+        matches!(self, Self::ResetAfter | Self::Truncated | Self::InternalAfter | Self::GarbageAfter)
+    }
+}
+
+/// One request, as it was drawn.
+#[derive(Clone, Debug)]
+pub struct Draw {
+    pub front_end: FrontEnd,
+    /// Whose token, and which distributor: those of the same number belong together, and the third is absent.
+    pub caller: usize,
+    pub distributor: usize,
+    pub method: Row,
+    pub path: Row,
+    pub token: Token,
+    pub target: Row,
+    pub if_match: IfMatch,
+    pub content_type: Row,
+    pub body: Body,
+    pub faults: Vec<Fault>,
+}
+
+/// An item as it is stored; its times are texts, and a time that is not known yet is [`NOW`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub owner: usize,
+    pub updated_at: String,
+    pub meta: Option<Value>,
+}
+
+/// Stands for the time at which a request was handled.
+pub const NOW: &str = "NOW";
+
+/// What must come out.
+#[derive(Debug, PartialEq)]
+pub enum Answer {
+    /// 200 with this `meta` and `updated_at`.
+    Distributor { meta: Value, updated_at: String },
+    /// A problem, with the pointers of its errors and the version that its `ETag` names.
+    Problem { problem: Problem, pointers: Vec<String>, version: Option<String> },
+}
+
+/// The answer to a request, and the item after it; `last` is what was last answered with 200.
+pub fn answer(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> Answer {
+    let problem = |problem| Answer::Problem { problem, pointers: Vec::new(), version: None };
+    // The checks, in their order; a part can fail the first of them, and one other.
+    let parts = [draw.method.1, draw.path.1, draw.target.1, draw.content_type.1];
+    let checks = [
+        parts.into_iter().flatten().find(|found| *found == INVALID_EVENT),
+        draw.path.1.filter(|(status, _)| *status == 404),
+        draw.method.1,
+        draw.token.problem(draw.front_end),
+        draw.target.1,
+        draw.path.1,
+        draw.if_match.problem(),
+        draw.content_type.1,
+        draw.body.form.problem(),
+    ];
+    if let Some(found) = checks.into_iter().flatten().next() {
+        return problem(found);
+    }
+    let change = match draw.body.change(last) {
+        Ok(change) => change,
+        Err(pointers) => return Answer::Problem { problem: (422, "invalid_body"), pointers, version: None },
+    };
+    for attempt in 0..3 {
+        let fault = draw.faults.get(attempt).copied();
+        if fault.is_some_and(|fault| !fault.reaches()) {
+            continue;
+        }
+        let outcome = update(draw, &change, item);
+        if fault.is_none() {
+            return outcome;
+        }
+    }
+    problem((503, "store_unavailable"))
+}
+
+/// The one conditional call.
+fn update(draw: &Draw, change: &Change, item: &mut Option<Item>) -> Answer {
+    let problem = |problem, version| Answer::Problem { problem, pointers: Vec::new(), version };
+    let Some(item) = item.as_mut().filter(|item| item.owner == draw.caller) else {
+        return problem((404, "distributor_not_found"), None);
+    };
+    // What this request has written itself is no reason to refuse it.
+    let ours = item.updated_at == NOW;
+    if !draw.if_match.matches() && !ours {
+        return problem((412, "precondition_failed"), Some(item.updated_at.clone()));
+    }
+    match change {
+        Change::Keep => {}
+        Change::Remove => item.meta = None,
+        Change::Set(meta) => item.meta = Some(meta.clone()),
+    }
+    if !matches!(change, Change::Keep) {
+        NOW.clone_into(&mut item.updated_at);
+    }
+    let meta = item.meta.clone().map_or(Value::Null, answered);
+    Answer::Distributor { meta, updated_at: item.updated_at.clone() }
+}
