@@ -9,6 +9,7 @@ mod support;
 
 mod checks;
 mod events;
+mod faults;
 mod model;
 mod openapi;
 mod process;

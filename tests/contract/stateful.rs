@@ -2,6 +2,7 @@
 //! after each.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
@@ -119,6 +120,7 @@ struct World {
     proxy: Proxy,
     items: Vec<Option<Item>>,
     last: Option<Value>,
+    outcomes: BTreeSet<String>,
 }
 
 impl World {
@@ -126,7 +128,7 @@ impl World {
         let store = embedded().await;
         let proxy = Proxy::start(store.address).await;
         let function = Function::behind(store, &proxy.endpoint(), &[]).await;
-        Self { function, proxy, items: Vec::new(), last: None }
+        Self { function, proxy, items: Vec::new(), last: None, outcomes: BTreeSet::new() }
     }
 
     /// Both distributors, as new.
@@ -163,6 +165,7 @@ impl World {
             assert_eq!(stored.as_ref().map(plain), item.as_ref().map(|item| as_stored(index, item)), "{answer:?}");
         }
         check(draw, &answer, &expected, &now);
+        self.outcomes.insert(answer.outcome());
         if answer.status == 200 {
             self.last = Some(answer.body);
         }
@@ -331,4 +334,25 @@ fn agree_for(least: usize) {
         });
         outcome.unwrap_or_else(|error| panic!("{error}"));
     }
+    // Sequences that never got there would prove nothing.
+    let expected = [
+        "200",
+        "400 invalid_event",
+        "400 invalid_id",
+        "400 invalid_if_match",
+        "400 malformed_json",
+        "400 wrong_target_server",
+        "401 invalid_token",
+        "401 missing_token",
+        "403 node_claim_missing",
+        "404 distributor_not_found",
+        "404 route_not_found",
+        "405 method_not_allowed",
+        "412 precondition_failed",
+        "413 body_too_large",
+        "415 unsupported_media_type",
+        "422 invalid_body",
+        "503 store_unavailable",
+    ];
+    assert_eq!(world.into_inner().outcomes, expected.map(str::to_owned).into());
 }

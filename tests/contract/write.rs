@@ -11,17 +11,17 @@ use crate::support::issuer::claims;
 use crate::support::proxy::{Proxy, Step};
 use crate::support::request::{Answer, FrontEnd, Request};
 
-const SET: &str = r#"{"meta":{"path":"/new","authentication":{"type":2,"token":"t"}}}"#;
-const REMOVE: &str = r#"{"meta":null}"#;
-const READ: &str = "{}";
+pub const SET: &str = r#"{"meta":{"path":"/new","authentication":{"type":2,"token":"t"}}}"#;
+pub const REMOVE: &str = r#"{"meta":null}"#;
+pub const READ: &str = "{}";
 
-struct Proxied {
-    function: Function,
-    proxy: Proxy,
+pub struct Proxied {
+    pub function: Function,
+    pub proxy: Proxy,
 }
 
 impl Proxied {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(&[]).await
     }
 
@@ -38,22 +38,22 @@ impl Proxied {
         self.function.call(request).await
     }
 
-    async fn item(&self) -> Item {
+    pub async fn item(&self) -> Item {
         self.function.item().await.unwrap()
     }
 
-    async fn reset(&self) {
+    pub async fn reset(&self) {
         self.function.store.put(documented_item()).await;
     }
 }
 
-fn tag(item: &Item) -> String {
+pub fn tag(item: &Item) -> String {
     format!("\"{}\"", item["updated_at"].as_s().unwrap())
 }
 
 /// Whether the item is as an answer of 200 says.
 #[track_caller]
-fn assert_stored(item: &Item, answer: &Answer) {
+pub fn assert_stored(item: &Item, answer: &Answer) {
     assert_eq!(answer.header("etag"), Some(tag(item).as_str()));
     let path = item.get("meta").map(|meta| meta.as_m().unwrap()["path"].as_s().unwrap().as_str());
     assert_eq!(answer.body["meta"]["path"].as_str(), path);

@@ -1,0 +1,189 @@
+//! Faults of the store: what an answer says of the write holds, whatever happens between function and store.
+//!
+//! - 200: the write has happened, once, and the item is as answered.
+//! - 412 and 404: no write has happened.
+//! - 503: it may have happened or not, and repeating the request brings the item to what was asked for.
+//!
+//! And each answer is there before the deadline less 300 ms.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::net::TcpSocket;
+
+use crate::support::embedded::{AT, Embedded, Item, TABLE, documented_item};
+use crate::support::function::{Function, embedded};
+use crate::support::issuer::{Issuer, claims};
+use crate::support::process::{Process, environment};
+use crate::support::proxy::{Proxy, Step};
+use crate::support::request::{Answer, FrontEnd, Request};
+
+use super::write::{Proxied, READ, REMOVE, SET, assert_stored, tag};
+
+const LEFT: Duration = Duration::from_millis(2_600);
+/// When the answer has to be there, with what a busy machine may add.
+const LATEST: Duration = Duration::from_millis(2_300 + 100);
+
+const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
+
+const FAULTS: [Step; 14] = [
+    Step::ResetBefore,
+    Step::ResetAfter,
+    Step::Truncate,
+    Step::Hang,
+    Step::HangAfter,
+    Step::Trickle,
+    Step::Answer(400, THROTTLED),
+    Step::AnswerAfter(400, THROTTLED),
+    Step::Answer(500, ""),
+    Step::AnswerAfter(500, ""),
+    Step::Answer(200, "garbage"),
+    Step::AnswerAfter(200, "garbage"),
+    Step::AnswerAfter(200, ""),
+    Step::AnswerAfter(200, r#"{"Attributes":7}"#),
+];
+
+/// Tags that a request may be sent with, and whether the item is at one of them.
+const TAGS: [(Option<&str>, bool); 3] = [(None, true), (Some(AT), true), (Some("stale"), false)];
+
+fn with_tag(request: Request, tag: Option<&str>) -> Request {
+    match tag {
+        Some(tag) => request.with("if-match", &format!("\"{tag}\"")),
+        None => request,
+    }
+}
+
+/// What the request writes, had it gone well.
+fn is_written(item: &Item, body: &str) -> bool {
+    let path = item.get("meta").map(|meta| meta.as_m().unwrap()["path"].as_s().unwrap().as_str());
+    path == match body {
+        SET => Some("/new"),
+        REMOVE => None,
+        _ => Some("/webhook"),
+    }
+}
+
+#[track_caller]
+fn check(row: &str, body: &str, matching: bool, answer: &Answer, item: &Item) {
+    let untouched = *item == documented_item();
+    match answer.status {
+        200 => {
+            assert!(matching, "{row}");
+            assert!(is_written(item, body), "{row}: {item:?}");
+            assert_eq!(untouched, body == READ, "{row}: {item:?}");
+            // A read whose item the store did not return has nothing to show; a write knows what it has written.
+            if answer.header("etag").is_some() {
+                assert_stored(item, answer);
+            } else {
+                assert_eq!(body, READ, "{row}");
+            }
+        }
+        412 => assert!(untouched && !matching, "{row}: {item:?}"),
+        503 => assert!(untouched || (matching && is_written(item, body)), "{row}: {item:?}"),
+        _ => panic!("{row}: {answer:?}"),
+    }
+}
+
+/// One request with one fault, one to three times over.
+async fn try_fault(fault: &Step, times: usize, body: &str, (tag_sent, matching): (Option<&str>, bool)) {
+    let row = format!("{fault:?} {times} times, {body}, {tag_sent:?}");
+    let proxied = Proxied::new().await;
+    let request = with_tag(proxied.function.put(body), tag_sent);
+    let event = request.event(FrontEnd::HttpApi).to_string();
+    // Before the connection is used, so that the fault meets one that is kept alive.
+    assert_eq!(proxied.function.call(&proxied.function.put(READ)).await.status, 200, "{row}");
+    proxied.proxy.script(vec![fault.clone(); times]);
+    let started = Instant::now();
+    let answer = proxied.function.within(event.as_bytes(), LEFT).await.unwrap();
+    assert!(started.elapsed() < LATEST, "{row}: {:?}", started.elapsed());
+    proxied.proxy.script([]);
+    check(&row, body, matching, &answer, &proxied.item().await);
+    if answer.status == 503 {
+        // The same again. A 412 for the version that was right says that the write had happened.
+        let again = proxied.function.call(&request).await;
+        let item = proxied.item().await;
+        match again.status {
+            200 => check(&row, body, matching, &again, &item),
+            412 if matching => assert!(item != documented_item() && is_written(&item, body), "{row}: {item:?}"),
+            412 => assert_eq!(item, documented_item(), "{row}"),
+            _ => panic!("{row}: {again:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_answer_says_of_the_write_holds() {
+    for fault in &FAULTS {
+        let rows = (1..=3).flat_map(|times| [SET, REMOVE, READ].map(|body| (times, body)));
+        let rows = rows.flat_map(|(times, body)| TAGS.map(|tag| (times, body, tag)));
+        // A success without an item is one only where the write succeeds.
+        let lies = |matching: bool| matches!(fault, Step::AnswerAfter(200, "")) && !matching;
+        let rows = rows.filter(|(.., (_, matching))| !lies(*matching));
+        join_all(rows.map(|(times, body, tag)| try_fault(fault, times, body, tag))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_and_then_listens() {
+    for body in [SET, REMOVE, READ] {
+        for (tag_sent, matching) in TAGS {
+            // Bound and not listening yet: connections are refused.
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = socket.local_addr().unwrap();
+            let function = Function::behind(embedded().await, &format!("http://{address}"), &[]).await;
+            let request = with_tag(function.put(body), tag_sent);
+            assert_eq!(function.call(&request).await.outcome(), "503 store_unavailable");
+            assert_eq!(function.last_line()["store_attempts"], 3);
+            let store = Embedded::serve(socket.listen(16).unwrap()).await;
+            store.put(documented_item()).await;
+            let answer = function.call(&request).await;
+            let item = store.client.scan().table_name(TABLE).send().await.unwrap().items.unwrap().remove(0);
+            assert_eq!(answer.status, if matching { 200 } else { 412 });
+            check("refused", body, matching, &answer, &item);
+        }
+    }
+}
+
+/// Several processes, each with faults of its own between it and the store: of those who write with one tag, one wins,
+/// and knows it.
+#[tokio::test]
+async fn of_several_processes_with_one_tag_one_wins() {
+    let (store, issuer) = (embedded().await, Issuer::new("first"));
+    let mut instances = Vec::new();
+    for _ in 0..3 {
+        let proxy = Proxy::start(store.address).await;
+        let process = Process::spawn(environment(&proxy.endpoint(), &issuer)).await;
+        process.ready().await;
+        instances.push((process, proxy));
+    }
+    let token = issuer.sign(&claims(crate::support::embedded::NODE, 600));
+    let mut winners = HashMap::new();
+    for round in 0..40_usize {
+        let item = item(&store).await;
+        let calls = instances.iter().enumerate().map(async |(index, (process, proxy))| {
+            let faults = [Step::ResetBefore, Step::ResetAfter, Step::AnswerAfter(500, ""), Step::Truncate];
+            // Another pattern in each round: none, one or two faults for each.
+            let chosen =
+                (0..(round + index) % 3).map(|fault| faults[(round / 3 + index + fault) % faults.len()].clone());
+            proxy.script(chosen);
+            let body = format!(r#"{{"meta":{{"path":"/{round}/{index}"}}}}"#);
+            let request = Request::put(&token, &body).with("if-match", &tag(&item));
+            process.send(&request.event(FrontEnd::HttpApi)).await
+        });
+        let answers = join_all(calls).await;
+        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().enumerate().partition(|(_, answer)| answer.status == 200);
+        let [(winner, answer)] = won[..] else { panic!("{answers:?}") };
+        assert!(lost.iter().all(|(_, answer)| answer.outcome() == "412 precondition_failed"), "{answers:?}");
+        let stored = self::item(&store).await;
+        assert_eq!(stored["meta"].as_m().unwrap()["path"].as_s().unwrap(), &format!("/{round}/{winner}"));
+        assert_stored(&stored, answer);
+        *winners.entry(winner).or_insert(0) += 1;
+    }
+    assert!(winners.len() > 1, "{winners:?}");
+}
+
+async fn item(store: &Embedded) -> Item {
+    store.client.scan().table_name(TABLE).consistent_read(true).send().await.unwrap().items.unwrap().remove(0)
+}
