@@ -39,7 +39,8 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     else {
         return None;
     };
-    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+    let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+    Some(Ipv4Addr::new(a, b, c, d))
 }
 
 /// IANA IPv4 Special-Purpose Address Registry: the block, and whether it is marked globally reachable.

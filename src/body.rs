@@ -286,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn details() {
+        for (member, detail) in [
+            (r#""host":null"#, "must not be null: leave it out instead"),
+            (r#""path":1"#, "must be a string"),
+            (r#""authentication":null"#, "must not be null: leave it out instead"),
+            (r#""authentication":1"#, "must be an object"),
+            (r#""x":null"#, "is not a member that can be set"),
+        ] {
+            let faults = faults(&format!(r#"{{"meta":{{{member}}}}}"#), Reach::Public);
+            assert_eq!(faults.iter().map(|(_, detail)| detail).collect::<Vec<_>>(), [detail], "{member}");
+        }
+    }
+
+    #[test]
     fn no_detail_repeats_a_secret() {
         let body = r#"{"meta":{"host":"https://u:HOSTSECRET@x.example/","authentication":{"type":1,"username":"u","password":"SECRET\n","token":"SECRET\n"}}}"#;
         let faults = faults(body, Reach::Public);

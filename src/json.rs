@@ -135,6 +135,7 @@ impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K
         impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<K, V> {
             type Value = Pairs<K, V>;
 
+            // Nobody reads it: what is refused is told by its place.
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
@@ -162,6 +163,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
         impl<'de> Visitor<'de> for NameVisitor {
             type Value = Name<'de>;
 
+            // Nobody reads it: what is refused is told by its place.
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string")
             }
@@ -200,6 +202,55 @@ mod tests {
         assert!(parse(nested(127).as_bytes()).is_ok());
         assert_eq!(parse(nested(128).as_bytes()), Err(Malformed { line: 1, column: 128 }));
         assert!(parse(nested(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn texts_on_which_parsers_disagree() {
+        #[derive(serde::Deserialize)]
+        struct Texts {
+            accepted: Vec<String>,
+            refused: Vec<String>,
+            /// In hexadecimal, and what they are.
+            refused_bytes: Vec<(String, String)>,
+            /// So many of the first, then the second, then as many of the third.
+            nested: Vec<(String, usize, String, String, bool)>,
+        }
+
+        let texts: Texts = serde_json::from_str(include_str!("../tests/data/json.json")).unwrap();
+        for text in &texts.accepted {
+            assert!(parse(text.as_bytes()).is_ok(), "{text:?}: {:?}", parse(text.as_bytes()));
+        }
+        for text in &texts.refused {
+            assert!(parse(text.as_bytes()).is_err(), "{text:?}");
+        }
+        for (hex, name) in &texts.refused_bytes {
+            let digits = hex.as_bytes().chunks(2).map(|digits| std::str::from_utf8(digits).unwrap());
+            let bytes: Vec<_> = digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect();
+            assert!(parse(&bytes).is_err(), "{name}");
+        }
+        for (open, count, inside, close, accepted) in &texts.nested {
+            let text = format!("{}{inside}{}", open.repeat(*count), close.repeat(*count));
+            assert_eq!(parse(text.as_bytes()).is_ok(), *accepted, "{count} times {open}");
+        }
+    }
+
+    #[test]
+    fn trees() {
+        let text = |text: &'static str| Cow::Borrowed(text);
+        for (json, expected) in [
+            ("null", Json::Null),
+            ("true", Json::Bool),
+            ("false", Json::Bool),
+            ("-1.50e+3", Json::Number("-1.50e+3")),
+            (r#""\u0061\n""#, Json::String(text("a\n"))),
+            ("[1,[2]]", Json::Array),
+            (r#"{"b":null,"a":{"b":1}}"#, {
+                let inner = Json::Object(vec![(text("b"), Json::Number("1"))]);
+                Json::Object(vec![(text("b"), Json::Null), (text("a"), inner)])
+            }),
+        ] {
+            assert_eq!(parse(json.as_bytes()), Ok(expected), "{json}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod support;
 mod checks;
 mod events;
 mod faults;
+mod fuzz;
 mod model;
 mod openapi;
 mod process;

@@ -108,6 +108,28 @@ async fn signatures_that_do_not_verify() {
     }
 }
 
+/// Ways to write a signature that some verifier has fallen for.
+#[tokio::test]
+async fn signatures_of_the_table() {
+    #[derive(serde::Deserialize)]
+    struct Signatures {
+        jwks: Value,
+        tokens: Vec<(String, bool, String)>,
+    }
+
+    let table: Signatures = serde_json::from_str(include_str!("../data/signatures.json")).unwrap();
+    let function = Function::with(&[("TOKEN_JWKS", &table.jwks.to_string())]).await;
+    for (name, accepted, token) in table.tokens {
+        // A line end is nothing that a header can hold.
+        let expected = match accepted {
+            true => "200",
+            false if token.contains('\n') => "400 invalid_event",
+            false => "401 invalid_token",
+        };
+        assert_eq!(call(&function, &token).await.outcome(), expected, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn header() {
     let function = Function::new().await;

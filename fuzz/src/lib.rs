@@ -1,0 +1,392 @@
+//! What must hold for any input: each function takes one and panics where it does not.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+use tokio::runtime::{Builder, Runtime};
+use update_distributor::body;
+use update_distributor::clients::Clients;
+use update_distributor::config::Config;
+use update_distributor::event::Event;
+use update_distributor::handler::{App, Invocation};
+use update_distributor::json::{self, Json};
+use update_distributor::log::{Level, Log};
+use update_distributor::request::{IfMatch, Request};
+use update_distributor::webhook::{Host, Reach};
+use url::Url;
+
+const ISSUER: &str = "https://issuer.example";
+const AUDIENCE: &str = "distributors";
+const NODE: &str = "e40efce4-38a3-46c4-a202-e8db95d0409c";
+/// Stands in an event for a token that verifies.
+const TOKEN: &str = "TOKEN";
+/// In 2100.
+const NEVER: u64 = 4_102_444_800;
+
+/// A front end reads an answer that is well-formed, or nobody sent the event over HTTP; and there is one line of log.
+pub fn event(input: &[u8]) {
+    with_function(|function| {
+        let text = String::from_utf8_lossy(input);
+        let event = if text.contains(TOKEN) {
+            text.replace(TOKEN, &token_that_verifies()).into_bytes()
+        } else {
+            input.to_vec()
+        };
+        match function.invoke(&event) {
+            Some(answer) => well_formed(&answer),
+            None => assert!(!is_http_event(&event), "an HTTP event was refused"),
+        }
+        let log = function.take_log();
+        let [line] = log.lines().collect::<Vec<_>>()[..] else { panic!("not one line: {log}") };
+        assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+        assert!(serde_json::from_str::<Value>(line).unwrap().is_object());
+    });
+}
+
+fn is_http_event(event: &[u8]) -> bool {
+    // What this cannot read, as a lone surrogate, is not judged here.
+    let Ok(event) = serde_json::from_slice::<Value>(event) else { return false };
+    event.get("httpMethod").is_some()
+        || event.get("rawPath").is_some()
+        || event.pointer("/requestContext/http").is_some()
+}
+
+fn well_formed(answer: &Value) {
+    let status = answer["statusCode"].as_u64().unwrap();
+    assert_ne!(status, 500, "{answer}");
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    assert_eq!(answer["isBase64Encoded"], false);
+    let header =
+        |name: &str| answer["headers"].get(name).or(answer["multiValueHeaders"].get(name).map(|values| &values[0]));
+    assert_eq!(header("cache-control").unwrap(), "no-store, no-transform");
+    if status == 200 {
+        assert_eq!(header("content-type").unwrap(), "application/json");
+        assert_eq!(body.as_object().unwrap().len(), 5);
+    } else {
+        assert_eq!(header("content-type").unwrap(), "application/problem+json");
+        assert_eq!(body["status"], status);
+        assert!(body["code"].is_string() && body["detail"].is_string() && body["request_id"].is_string(), "{body}");
+        assert_eq!(body["errors"].is_array(), status == 422);
+    }
+}
+
+/// What is read is JSON, can be printed and read again, and faults point at what is there.
+pub fn body(input: &[u8]) {
+    let Ok(tree) = json::parse(input) else { return };
+    let printed = print(&tree);
+    assert_eq!(json::parse(printed.as_bytes()).as_ref(), Ok(&tree), "{printed}");
+    let Json::Object(members) = &tree else { return };
+    let Err(faults) = body::change(members, Reach::Public) else { return };
+    let value = plain(&tree);
+    let pointers: BTreeSet<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    assert_eq!(pointers.len(), faults.len(), "a fault twice: {faults:?}");
+    for pointer in pointers {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer into an object");
+        let parent = value.pointer(parent).and_then(Value::as_object).expect("an object");
+        let name = name.replace("~1", "/").replace("~0", "~");
+        // What is missing is one of these.
+        assert!(parent.contains_key(&name) || ["username", "password"].contains(&name.as_str()), "{pointer}");
+    }
+}
+
+fn print(tree: &Json<'_>) -> String {
+    match tree {
+        Json::Null => "null".to_owned(),
+        Json::Bool => "true".to_owned(),
+        Json::Number(number) => (*number).to_owned(),
+        Json::String(text) => json!(text).to_string(),
+        Json::Array => "[]".to_owned(),
+        Json::Object(members) => {
+            let members = members.iter().map(|(name, value)| format!("{}:{}", json!(name), print(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+fn plain(tree: &Json<'_>) -> Value {
+    match tree {
+        Json::Object(members) => {
+            Value::Object(members.iter().map(|(name, value)| (name.to_string(), plain(value))).collect::<Map<_, _>>())
+        }
+        _ => Value::Null,
+    }
+}
+
+/// A token is accepted only where it is, to the letter, what the issuer signed.
+pub fn token(input: &[u8]) {
+    let Ok(token) = std::str::from_utf8(input) else { return };
+    // Other characters than a header can carry do not come here.
+    if token.is_empty() || token.chars().any(|char| char.is_control() || matches!(char, ' ' | ',')) {
+        return;
+    }
+    if accepted(token) {
+        assert_eq!(token, token_that_verifies());
+    }
+}
+
+/// Signed by the issuer, whatever header and claims are: accepted only where they say what they must. The input is the
+/// header up to a line end, and the claims after it.
+pub fn claims(input: &[u8]) {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (header, claims) = (&input[..end], input.get(end + 1..).unwrap_or_default());
+    if (header.len() + claims.len()) > 5_000 || !accepted(&sign(header, claims)) {
+        return;
+    }
+    let header: Map<String, Value> = serde_json::from_slice(header).expect("an accepted header is an object");
+    let claims: Map<String, Value> = serde_json::from_slice(claims).expect("accepted claims are an object");
+    assert!(["EdDSA", "Ed25519"].contains(&header["alg"].as_str().unwrap()));
+    assert!(header.get("kid").is_none_or(|kid| kid == "a"));
+    assert!(["crit", "b64", "zip", "enc"].iter().all(|name| !header.contains_key(*name)));
+    assert!(claims.values().all(|claim| !claim.is_null()));
+    assert_eq!(claims["iss"], ISSUER);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!(claims["exp"].as_f64().unwrap() + 30.0 > now);
+    assert!(["nbf", "iat"].iter().all(|name| claims.get(*name).is_none_or(|at| at.as_f64().unwrap() <= now + 31.0)));
+    let audience = claims.get("aud").unwrap_or_else(|| &claims["client_id"]);
+    assert!(audience == AUDIENCE || audience.as_array().is_some_and(|several| several.contains(&json!(AUDIENCE))));
+    assert!(claims.get("token_use").is_none_or(|usage| usage.is_string() && usage != "id"));
+    for name in ["sub", "jti", "client_id", "scope"] {
+        assert!(claims.get(name).is_none_or(Value::is_string), "{name}");
+    }
+    assert!(claims["node_id"].as_str().unwrap().eq_ignore_ascii_case(NODE));
+}
+
+/// A host that is accepted is spelled plainly and publicly reachable, by a judgement that shares nothing with ours.
+pub fn host(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    assert!(Host::new(text, Reach::Public).is_err() || Host::new(text, Reach::Any).is_ok(), "{text}");
+    if Host::new(text, Reach::Any).is_err() {
+        return;
+    }
+    let lower = text.to_ascii_lowercase();
+    assert!(text.bytes().all(|byte| matches!(byte, b'!'..=b'~') && !b"%\\@?#".contains(&byte)), "{text}");
+    let (scheme, authority) = lower.split_once("://").expect("a scheme");
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    assert!(!authority.contains('/'), "{text}");
+    let url = Url::parse(text).expect("a URL");
+    let plain = url.as_str().strip_suffix('/').unwrap();
+    let default_port = if scheme == "https" { ":443" } else { ":80" };
+    let given = format!("{scheme}://{authority}");
+    assert!(given == plain || given == format!("{plain}{default_port}"), "{text}: {plain}");
+    if Host::new(text, Reach::Public).is_err() {
+        return;
+    }
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name).parse();
+    if let Ok(address) = address {
+        assert!(looks_public(address), "{text}");
+        return;
+    }
+    let labels: Vec<_> = name.strip_suffix('.').unwrap_or(name).split('.').collect();
+    assert!(labels.len() > 1 && labels.iter().all(|label| (1..=63).contains(&label.len())), "{text}");
+    let last = labels.last().unwrap();
+    // A last label of digits is an address to many a parser.
+    assert!(!last.bytes().all(|byte| byte.is_ascii_digit()), "{text}");
+    assert!(!["localhost", "local", "localdomain", "internal"].contains(last), "{text}");
+}
+
+fn looks_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || v4.is_unspecified()
+                || v4.is_multicast()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 198 && (18..20).contains(&b))
+                || v4.octets() == [168, 63, 129, 16])
+        }
+        IpAddr::V6(v6) => match v6.segments() {
+            [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+            | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+            | [0x2002, high, low, ..] => {
+                let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+                looks_public([a, b, c, d].into())
+            }
+            [0x2001, 0xdb8 | 0, ..] | [0x3fff, 0..=0xfff, ..] => false,
+            [first, ..] => (0x2000..0x4000).contains(&first),
+        },
+    }
+}
+
+/// `If-Match` is read as a second reading of RFC 9110 reads it.
+pub fn if_match(input: &[u8]) {
+    let Ok(value) = std::str::from_utf8(input) else { return };
+    let event = json!({"rawPath": "/", "requestContext": {"http": {"method": "PUT"}}, "headers": {"if-match": value}});
+    let event = event.to_string();
+    let Ok(event) = Event::parse(event.as_bytes()) else { panic!("an HTTP event") };
+    let Ok(request) = Request::new(event) else { return };
+    let expected = tags(value.trim_matches([' ', '\t']));
+    match request.if_match() {
+        Ok(IfMatch::Any) => assert_eq!(value.trim_matches([' ', '\t']), "*"),
+        Ok(IfMatch::OneOf(found)) => {
+            let found: Vec<_> =
+                found.into_iter().map(update_distributor::distributor::EntityTag::into_opaque).collect();
+            assert_eq!(Some(found), expected);
+        }
+        Err(_) => assert_eq!(expected, None, "{value:?}"),
+    }
+}
+
+/// The strong tags of a list, character by character.
+fn tags(value: &str) -> Option<Vec<String>> {
+    let (mut strong, mut count) = (Vec::new(), 0);
+    let mut rest = value.chars().peekable();
+    loop {
+        while rest.next_if(|char| matches!(char, ' ' | '\t' | ',')).is_some() {}
+        let Some(first) = rest.next() else { break };
+        let weak = first == 'W';
+        if (weak && (rest.next() != Some('/') || rest.next() != Some('"'))) || (!weak && first != '"') {
+            return None;
+        }
+        let mut tag = String::new();
+        loop {
+            match rest.next()? {
+                '"' => break,
+                char if char == '!' || ('#'..='~').contains(&char) || char >= '\u{80}' => tag.push(char),
+                _ => return None,
+            }
+        }
+        count += 1;
+        if !weak {
+            strong.push(tag);
+        }
+        while rest.next_if(|char| matches!(char, ' ' | '\t')).is_some() {}
+        if rest.peek().is_some_and(|next| *next != ',') {
+            return None;
+        }
+    }
+    (1..=100).contains(&count).then_some(strong)
+}
+
+fn accepted(token: &str) -> bool {
+    let event = json!({
+        "rawPath": "/api/v1/integration/distributors/39e8003c-6342-4fd3-97a1-3f2a7b437d0a",
+        "requestContext": {"http": {"method": "PUT"}},
+        "headers": {"authorization": format!("Bearer {token}"), "x-target-server": "integration"},
+        "body": "{}",
+    });
+    with_function(|function| {
+        let answer = function.invoke(event.to_string().as_bytes()).expect("an HTTP event");
+        function.take_log();
+        well_formed(&answer);
+        answer["statusCode"] == 200
+    })
+}
+
+fn sign(header: &[u8], claims: &[u8]) -> String {
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key().sign(signed.as_bytes())))
+}
+
+fn token_that_verifies() -> String {
+    let claims = json!({"iss": ISSUER, "aud": AUDIENCE, "exp": NEVER, "node_id": NODE});
+    sign(br#"{"alg":"EdDSA","kid":"a"}"#, claims.to_string().as_bytes())
+}
+
+/// The same in every run, so that an input that was found means the same later.
+fn key() -> &'static Ed25519KeyPair {
+    static KEY: OnceLock<Ed25519KeyPair> = OnceLock::new();
+    KEY.get_or_init(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+}
+
+struct Function {
+    app: App,
+    runtime: Runtime,
+    log: Lines,
+}
+
+fn with_function<T>(then: impl FnOnce(&Function) -> T) -> T {
+    thread_local!(static FUNCTION: RefCell<Option<Function>> = const { RefCell::new(None) });
+    FUNCTION.with_borrow_mut(|function| then(function.get_or_insert_with(Function::new)))
+}
+
+impl Function {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let x = URL_SAFE_NO_PAD.encode(key().public_key());
+        let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}]}).to_string();
+        let settings = [
+            ("TABLE_NAME", "distributors"),
+            ("TOKEN_ISSUER", ISSUER),
+            ("TOKEN_AUDIENCE", AUDIENCE),
+            ("TOKEN_JWKS", &jwks),
+            ("AWS_REGION", "eu-central-1"),
+            ("PRIME", "false"),
+        ];
+        let setting = |name: &str| settings.iter().find(|(variable, _)| *variable == name);
+        let config = Config::from_env(|name| setting(name).map(|(_, value)| OsString::from(value))).unwrap();
+        let log = Lines::default();
+        let output = Log::new(Level::Info, true, None, Box::new(log.clone()));
+        let http = SharedHttpConnector::new(Store);
+        let sdk_http = http.clone();
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("any", "any", None, None, "local")))
+            .http_client(http_client_fn(move |_, _| sdk_http.clone()))
+            .build();
+        let app = runtime.block_on(App::new(config, Clients { http, sdk }, output));
+        Self { app, runtime, log }
+    }
+
+    fn invoke(&self, event: &[u8]) -> Option<Value> {
+        let deadline = SystemTime::now() + Duration::from_secs(30);
+        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline };
+        let answer = self.runtime.block_on(self.app.invoke(event, &invocation));
+        answer.ok().map(|answer| serde_json::to_value(answer).unwrap())
+    }
+
+    fn take_log(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.log.0.lock().unwrap())).unwrap()
+    }
+}
+
+/// A store that answers every call with the same item.
+#[derive(Debug)]
+struct Store;
+
+impl HttpConnector for Store {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        let item = json!({"Attributes": {"id": {"S": "x"}, "node_id": {"S": NODE}, "updated_at": {"S": "v1"}}});
+        let response = HttpResponse::new(200.try_into().unwrap(), SdkBody::from(item.to_string()));
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! What the fuzzer starts from and what it has found, and random changes of both, in every test run. `fuzz/` has the
+//! same for as long as one likes.
+
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any};
+use proptest::test_runner::{Config, TestRunner};
+
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+fn check(name: &str, target: fn(&[u8])) {
+    let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let seeds = fs::read_dir(seeds).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+    let seeds: Vec<_> = seeds.collect();
+    assert!(!seeds.is_empty());
+    for seed in &seeds {
+        target(seed);
+    }
+    // Some bytes of a seed replaced by some of another, or by any.
+    let part = any::<[proptest::sample::Index; 4]>();
+    let changed =
+        (any::<proptest::sample::Selector>(), any::<proptest::sample::Selector>(), part, vec(any::<u8>(), 0..4));
+    let changed = changed.prop_map(|(of, with, [at, to, from, until], noise)| {
+        let (seed, other) = (of.select(&seeds).clone(), with.select(&seeds));
+        let range = |text: &[u8], a: &proptest::sample::Index, b: &proptest::sample::Index| {
+            let (a, b) = (a.index(text.len() + 1), b.index(text.len() + 1));
+            a.min(b)..a.max(b)
+        };
+        let (target, source) = (range(&seed, &at, &to), range(other, &from, &until));
+        let mut changed = seed;
+        let target = target.start..target.end.min(target.start + 8);
+        let part = if noise.is_empty() { other[source].to_vec() } else { noise };
+        changed.splice(target, part);
+        changed
+    });
+    let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&changed, |input| {
+        target(&input);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+#[test]
+fn event() {
+    check("event", targets::event);
+}
+
+#[test]
+fn body() {
+    check("body", targets::body);
+}
+
+#[test]
+fn token() {
+    check("token", targets::token);
+}
+
+#[test]
+fn claims() {
+    check("claims", targets::claims);
+}
+
+#[test]
+fn host() {
+    check("host", targets::host);
+}
+
+#[test]
+fn if_match() {
+    check("if_match", targets::if_match);
+}
