@@ -2,7 +2,31 @@
 
 use std::fmt;
 
-/// A password or token: `Debug` shows nothing of it, and there is no `Display`, `Serialize` or comparison.
+/// A password or token. `Debug` shows nothing of it, not even how long it is:
+///
+/// ```
+/// # use update_distributor::secret::Secret;
+/// assert_eq!(format!("{:?}", Some(Secret::new("hunter2".to_owned()))), "Some([secret])");
+/// ```
+///
+/// What else could tell it by accident does not compile: there is no `Display`, no `Serialize`, and no
+/// comparison, which would take longer the more of a guess is right.
+///
+/// ```compile_fail,E0277
+/// # let secret = update_distributor::secret::Secret::new(String::new());
+/// println!("{secret}");
+/// ```
+///
+/// ```compile_fail,E0277
+/// # let secret = update_distributor::secret::Secret::new(String::new());
+/// serde_json::to_string(&secret);
+/// ```
+///
+/// ```compile_fail,E0369
+/// # let secret = update_distributor::secret::Secret::new(String::new());
+/// # let other = update_distributor::secret::Secret::new(String::new());
+/// secret == other;
+/// ```
 pub struct Secret(String);
 
 impl Secret {
@@ -22,16 +46,5 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("[secret]")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_shows_nothing() {
-        let debug = format!("{:?}", Some(Secret::new("hunter2".to_owned())));
-        assert_eq!(debug, "Some([secret])");
     }
 }
