@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Serialize, Serializer as _};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Serializer, Value, json};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -65,7 +66,7 @@ impl Level {
 pub struct Log {
     level: Level,
     json: bool,
-    metrics_namespace: Option<String>,
+    metrics: Option<Metrics>,
     output: Mutex<Box<dyn Write + Send>>,
 }
 
@@ -96,68 +97,107 @@ impl Log {
     /// A log of lines at `level` and above, as JSON or as text, with embedded metrics where there is a namespace.
     #[must_use]
     pub fn new(level: Level, json: bool, metrics_namespace: Option<String>, output: Box<dyn Write + Send>) -> Self {
-        Self { level, json, metrics_namespace, output: Mutex::new(output) }
+        let metrics = metrics_namespace.filter(|_| json).map(|namespace| Metrics::new(&namespace));
+        Self { level, json, metrics, output: Mutex::new(output) }
     }
 
     /// Writes the line of a request that was answered with `problem`, or with 200.
     pub fn request(&self, entry: &Entry, problem: Option<Code>, duration: Duration) {
         let (code, status) = problem.map_or(("ok", 200), |code| (code.name(), code.status()));
-        let level = if status >= 500 { Level::Warn } else { Level::Info };
         let call = entry.call.as_ref();
-        let mut line = Line::new(level);
-        line.put("request_id", &entry.request_id);
-        line.put("gateway_request_id", &entry.gateway_request_id);
-        line.put("status", status);
-        line.put("code", code);
-        line.put("operation", entry.operation);
-        line.put("distributor_id", entry.distributor_id);
-        line.put("node_id", entry.node_id);
-        line.put("subject", &entry.subject);
-        line.put("reason", &entry.reason);
-        line.put("duration_ms", milliseconds(duration));
-        line.put("store_ms", call.map(|call| milliseconds(call.duration)));
-        line.put("store_attempts", call.map(|call| call.attempts));
-        line.put("error_code", call.and_then(|call| call.error_code.as_ref()));
-        line.put("error_status", call.and_then(|call| call.error_status));
-        line.put("aws_request_id", call.and_then(|call| call.aws_request_id.as_ref()));
-        line.put("cold_start", entry.cold_start);
-        if self.json
-            && let Some(namespace) = &self.metrics_namespace
-        {
-            line.put_metrics(namespace, entry, duration);
-        }
-        self.write(&line);
+        let (duration, store) = (milliseconds(duration), call.map(|call| milliseconds(call.duration)));
+        self.write(if status >= 500 { Level::Warn } else { Level::Info }, |line| {
+            line.put("request_id", &entry.request_id);
+            line.put("gateway_request_id", &entry.gateway_request_id);
+            line.put("status", status);
+            line.put("code", code);
+            line.put("operation", entry.operation);
+            line.put("distributor_id", entry.distributor_id);
+            line.put("node_id", entry.node_id);
+            line.put("subject", &entry.subject);
+            line.put("reason", &entry.reason);
+            line.put("duration_ms", duration);
+            line.put("store_ms", store);
+            line.put("store_attempts", call.map(|call| call.attempts));
+            line.put("error_code", call.and_then(|call| call.error_code.as_ref()));
+            line.put("error_status", call.and_then(|call| call.error_status));
+            line.put("aws_request_id", call.and_then(|call| call.aws_request_id.as_ref()));
+            line.put("cold_start", entry.cold_start);
+            if let Some(metrics) = &self.metrics {
+                line.put("Requests", 1);
+                line.put("Duration", duration);
+                line.put("StoreDuration", store);
+                line.put("ColdStart", u8::from(entry.cold_start));
+                line.put("_aws", metrics.directive(line.now, store.is_some()));
+            }
+        });
     }
 
     /// Writes the line of an event that is no request.
     pub fn invalid_event(&self, request_id: &str, message: &str) {
-        let mut line = Line::new(Level::Error);
-        line.put("request_id", request_id);
-        line.put("message", message);
-        self.write(&line);
+        self.write(Level::Error, |line| {
+            line.put("request_id", request_id);
+            line.put("message", message);
+        });
     }
 
     /// Writes why something that should not happen has happened.
     pub fn error(&self, message: &str) {
-        let mut line = Line::new(Level::Error);
-        line.put("message", message);
-        self.write(&line);
+        self.write(Level::Error, |line| line.put("message", message));
     }
 
     /// Writes why the process ends.
     pub fn fatal(&self, message: &str) {
-        let mut line = Line::new(Level::Fatal);
-        line.put("message", message);
-        self.write(&line);
+        self.write(Level::Fatal, |line| line.put("message", message));
     }
 
-    fn write(&self, line: &Line) {
-        if line.level >= self.level {
-            let text = if self.json { line.to_json() } else { line.to_text() };
+    fn write(&self, level: Level, fill: impl FnOnce(&mut Line)) {
+        if level >= self.level {
+            let mut line = Line::new(level, self.json);
+            fill(&mut line);
+            let text = line.end();
             let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
             // A log that cannot be written cannot say so.
             let _ = output.write_all(&text).and_then(|()| output.flush());
         }
+    }
+}
+
+/// What the embedded metric format says of the members of a line: which of them are metrics. It is the same for every
+/// request, but for the metric that only a call of the store has.
+struct Metrics {
+    without_store: Box<RawValue>,
+    with_store: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    timestamp: i64,
+    cloud_watch_metrics: &'a RawValue,
+}
+
+impl Metrics {
+    fn new(namespace: &str) -> Self {
+        let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
+        let sets = |metrics: &[Value]| {
+            to_raw_value(&json!([
+                {"Namespace": namespace, "Dimensions": [["code"]], "Metrics": [metric("Requests", "Count")]},
+                {"Namespace": namespace, "Dimensions": [[]], "Metrics": metrics},
+            ]))
+            .unwrap_or_default()
+        };
+        let (duration, cold_start) = (metric("Duration", "Milliseconds"), metric("ColdStart", "Count"));
+        let store = metric("StoreDuration", "Milliseconds");
+        Self {
+            without_store: sets(&[duration.clone(), cold_start.clone()]),
+            with_store: sets(&[duration, cold_start, store]),
+        }
+    }
+
+    fn directive(&self, now: DateTime<Utc>, with_store: bool) -> Directive<'_> {
+        let cloud_watch_metrics = if with_store { &self.with_store } else { &self.without_store };
+        Directive { timestamp: now.timestamp_millis(), cloud_watch_metrics }
     }
 }
 
@@ -191,91 +231,69 @@ pub fn enable_diagnostics(level: Level, json: bool) {
     };
 }
 
-/// The members of a line, in their order.
+/// A line as it is written, member by member.
 struct Line {
-    level: Level,
     now: DateTime<Utc>,
-    members: Vec<(&'static str, Value)>,
+    json: bool,
+    text: Vec<u8>,
 }
 
 impl Line {
-    fn new(level: Level) -> Self {
+    fn new(level: Level, json: bool) -> Self {
         let now = Utc::now();
-        let mut line = Self { level, now, members: Vec::with_capacity(24) };
-        line.put("timestamp", now.to_rfc3339_opts(SecondsFormat::Millis, true));
-        line.put("level", level.name());
+        let mut line = Self { now, json, text: Vec::with_capacity(1_024) };
+        let timestamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+        if json {
+            line.put("timestamp", timestamp);
+            line.put("level", level.name());
+        } else {
+            line.text.extend_from_slice(format!("{timestamp} {}", level.name()).as_bytes());
+        }
         line
     }
 
     /// Adds a member; one without a value is left out.
     fn put(&mut self, name: &'static str, value: impl Serialize) {
-        // Strings, numbers and booleans: they always have a value.
-        if let Ok(value) = serde_json::to_value(value)
-            && !value.is_null()
-        {
-            self.members.push((name, value));
-        }
-    }
-
-    /// CloudWatch embedded metric format: the members are the values, `_aws` says which of them are metrics.
-    fn put_metrics(&mut self, namespace: &str, entry: &Entry, duration: Duration) {
-        let call = entry.call.as_ref();
-        let mut metrics =
-            vec![json!({"Name": "Duration", "Unit": "Milliseconds"}), json!({"Name": "ColdStart", "Unit": "Count"})];
-        if call.is_some() {
-            metrics.push(json!({"Name": "StoreDuration", "Unit": "Milliseconds"}));
-        }
-        self.put("Requests", 1);
-        self.put("Duration", milliseconds(duration));
-        self.put("StoreDuration", call.map(|call| milliseconds(call.duration)));
-        self.put("ColdStart", u8::from(entry.cold_start));
-        self.put("_aws", json!({
-            "Timestamp": self.now.timestamp_millis(),
-            "CloudWatchMetrics": [
-                {"Namespace": namespace, "Dimensions": [["code"]], "Metrics": [{"Name": "Requests", "Unit": "Count"}]},
-                {"Namespace": namespace, "Dimensions": [[]], "Metrics": metrics},
-            ],
-        }));
-    }
-
-    fn to_json(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(1_024);
-        let members = self.members.iter().map(|(name, value)| (name, value));
-        // Writing to memory cannot fail.
-        let _ = Serializer::with_formatter(&mut text, Ascii).collect_map(members);
-        text.push(b'\n');
-        text
-    }
-
-    fn to_text(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(512);
-        for (name, value) in &self.members {
-            if !text.is_empty() {
-                text.push(b' ');
-            }
-            let plain = value
-                .as_str()
-                .filter(|value| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"'));
-            match (*name, plain) {
-                ("timestamp" | "level", Some(value)) => text.extend_from_slice(value.as_bytes()),
-                ("message", _) => text.extend(ascii(value)),
-                (name, Some(value)) => text.extend_from_slice(format!("{name}={value}").as_bytes()),
-                (name, None) => {
-                    text.extend_from_slice(format!("{name}=").as_bytes());
-                    text.extend(ascii(value));
-                }
+        let start = self.text.len();
+        if self.json {
+            self.text.extend_from_slice(if start == 0 { b"{\"" } else { b",\"" });
+            self.text.extend_from_slice(name.as_bytes());
+            self.text.extend_from_slice(b"\":");
+        } else {
+            self.text.push(b' ');
+            // What there is to say needs no name.
+            if name != "message" {
+                self.text.extend_from_slice(name.as_bytes());
+                self.text.push(b'=');
             }
         }
-        text.push(b'\n');
-        text
+        let value_start = self.text.len();
+        // Strings, numbers and booleans, written to memory: that cannot fail.
+        let _ = value.serialize(&mut Serializer::with_formatter(&mut self.text, Ascii));
+        match self.text.get(value_start..) {
+            Some(b"null") => self.text.truncate(start),
+            Some([b'"', inside @ .., b'"'])
+                if !self.json && name != "message" && !inside.is_empty() && inside.iter().copied().all(is_plain) =>
+            {
+                self.text.pop();
+                self.text.remove(value_start);
+            }
+            _ => {}
+        }
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        if self.json {
+            self.text.push(b'}');
+        }
+        self.text.push(b'\n');
+        self.text
     }
 }
 
-fn ascii(value: &Value) -> Vec<u8> {
-    let mut text = Vec::new();
-    // Writing to memory cannot fail.
-    let _ = value.serialize(&mut Serializer::with_formatter(&mut text, Ascii));
-    text
+/// Whether a string of this needs no quotes in a line of text.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')
 }
 
 /// JSON of printable ASCII only: there are readers that end a line at U+0085 or U+2028, and terminals that obey U+009B.
@@ -303,28 +321,54 @@ fn milliseconds(duration: Duration) -> f64 {
 mod tests {
     use super::*;
 
+    fn line(level: Level, json: bool, fill: impl FnOnce(&mut Line)) -> String {
+        let mut line = Line::new(level, json);
+        fill(&mut line);
+        String::from_utf8(line.end()).unwrap()
+    }
+
     #[test]
     fn no_value_can_break_a_line() {
-        let mut line = Line::new(Level::Info);
         let text = "a\nb\r\u{1b}[31m\u{7f}\u{85}\u{9b}\u{2028}\"\\ä😀";
-        line.put("subject", text);
-        for rendered in [line.to_json(), line.to_text()] {
-            let (end, inside) = rendered.split_last().unwrap();
-            assert_eq!(*end, b'\n');
-            assert!(inside.iter().all(|byte| matches!(byte, b' '..=b'~')), "{}", String::from_utf8_lossy(inside));
+        for json in [true, false] {
+            let line = line(Level::Info, json, |line| line.put("subject", text));
+            let inside = line.strip_suffix('\n').unwrap();
+            assert!(inside.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+            if json {
+                assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["subject"], text);
+            }
         }
-        let read: Value = serde_json::from_slice(&line.to_json()).unwrap();
-        assert_eq!(read["subject"], text);
     }
 
     #[test]
     fn text_lines() {
-        let mut line = Line::new(Level::Warn);
-        line.put("status", 500);
-        line.put("code", "internal_error");
-        line.put("subject", "a b=c");
-        line.put("node_id", None::<Uuid>);
-        let text = String::from_utf8(line.to_text()).unwrap();
-        assert!(text.ends_with("Z WARN status=500 code=internal_error subject=\"a b=c\"\n"), "{text}");
+        for (value, expected) in [
+            ("internal_error", "x=internal_error"),
+            ("a=b", "x=a=b"),
+            ("", "x=\"\""),
+            ("a b", "x=\"a b\""),
+            ("a\\b", "x=\"a\\\\b\""),
+            ("\"a\"", "x=\"\\\"a\\\"\""),
+        ] {
+            let line = line(Level::Warn, false, |line| {
+                line.put("status", 500);
+                line.put("node_id", None::<Uuid>);
+                line.put("x", value);
+            });
+            assert!(line.ends_with(&format!("Z WARN status=500 {expected}\n")), "{line}");
+        }
+        let line = line(Level::Fatal, false, |line| line.put("message", "TABLE_NAME is not set"));
+        assert!(line.ends_with("Z FATAL \"TABLE_NAME is not set\"\n"), "{line}");
+    }
+
+    #[test]
+    fn members_without_a_value_are_left_out() {
+        let line = line(Level::Info, true, |line| {
+            line.put("a", None::<String>);
+            line.put("b", "null");
+            line.put("c", false);
+        });
+        let read: serde_json::Map<String, Value> = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.keys().collect::<Vec<_>>(), ["b", "c", "level", "timestamp"]);
     }
 }
