@@ -162,7 +162,9 @@ pub fn claims(input: &[u8]) {
     for name in ["sub", "jti", "client_id", "scope"] {
         assert!(claims.get(name).is_none_or(Value::is_string), "{name}");
     }
-    assert!(claims["node_id"].as_str().unwrap().eq_ignore_ascii_case(NODE));
+    let groups: Vec<_> = claims["node_id"].as_str().unwrap().split('-').collect();
+    assert!(groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]), "{groups:?}");
+    assert!(groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit())), "{groups:?}");
 }
 
 /// A host that is accepted is spelled plainly and publicly reachable, by a judgement that shares nothing with ours.
