@@ -205,6 +205,14 @@ async fn a_lost_answer_is_told_from_a_lost_race() {
     let answer = proxied.call(&stale, [Step::ResetAfter]).await;
     assert_eq!(answer.outcome(), "412 precondition_failed");
     assert_eq!(proxied.item().await, documented_item());
+    // Someone else has made it what we would have: theirs is another version all the same.
+    for body in [SET, REMOVE] {
+        assert_eq!(proxied.call(&proxied.function.put(body), []).await.outcome(), "200");
+        let theirs = proxied.item().await;
+        let answer = proxied.call(&proxied.function.put(body).with("if-match", "\"stale\""), [Step::ResetBefore]).await;
+        assert_eq!(answer.outcome(), "412 precondition_failed", "{body}");
+        assert_eq!(proxied.item().await, theirs, "{body}");
+    }
     // A read has written nothing that it could recognise.
     let answer = proxied.call(&proxied.function.put(READ).with("if-match", "\"stale\""), [Step::ResetAfter]).await;
     assert_eq!(answer.outcome(), "412 precondition_failed");
