@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::net::TcpSocket;
 
-use crate::support::embedded::{AT, Embedded, Item, TABLE, documented_item};
+use crate::support::embedded::{AT, Embedded, Item, NODE, TABLE, documented_item};
 use crate::support::function::{Function, embedded};
 use crate::support::issuer::{Issuer, claims};
 use crate::support::process::{Process, environment};
@@ -146,6 +146,34 @@ async fn a_store_that_refuses_and_then_listens() {
     }
 }
 
+/// Between two invocations the process is frozen, and the store closes what it holds open.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_process_that_was_frozen_while_its_connections_were_closed() {
+    let (store, issuer) = (embedded().await, Issuer::new("first"));
+    let proxy = Proxy::start(store.address).await;
+    let process = Process::spawn(environment(&proxy.endpoint(), &issuer)).await;
+    process.ready().await;
+    let id = process.id().to_string();
+    let signal = async |name: &str| {
+        let sent = tokio::process::Command::new("kill").args([name, &id]).status().await;
+        assert!(sent.unwrap().success());
+    };
+    let token = issuer.sign(&claims(NODE, 600));
+    for body in [SET, REMOVE, READ] {
+        for (tag_sent, matching) in TAGS {
+            store.put(documented_item()).await;
+            signal("-STOP").await;
+            proxy.close_idle();
+            let event = with_tag(Request::put(&token, body), tag_sent).event(FrontEnd::HttpApi);
+            let (answer, ()) = tokio::join!(process.send(&event), signal("-CONT"));
+            let row = format!("{body}, {tag_sent:?}");
+            assert_eq!(answer.status, if matching { 200 } else { 412 }, "{row}");
+            check(&row, body, matching, &answer, &item(&store).await);
+        }
+    }
+}
+
 /// Several processes, each with faults of its own between it and the store: of those who write with one tag, one wins,
 /// and knows it.
 #[tokio::test]
@@ -158,7 +186,7 @@ async fn of_several_processes_with_one_tag_one_wins() {
         process.ready().await;
         instances.push((process, proxy));
     }
-    let token = issuer.sign(&claims(crate::support::embedded::NODE, 600));
+    let token = issuer.sign(&claims(NODE, 600));
     let mut winners = HashMap::new();
     for round in 0..40_usize {
         let item = item(&store).await;

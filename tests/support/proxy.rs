@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// What happens to one request. After the script has ended, all requests pass.
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ pub struct Proxy {
     pub address: SocketAddr,
     script: Arc<Mutex<VecDeque<Step>>>,
     requests: Arc<Mutex<Vec<String>>>,
+    idle: Arc<Notify>,
 }
 
 impl Proxy {
@@ -41,13 +43,15 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let script = Arc::<Mutex<VecDeque<Step>>>::default();
         let requests = Arc::<Mutex<Vec<String>>>::default();
-        let (steps, seen) = (Arc::clone(&script), Arc::clone(&requests));
+        let idle = Arc::<Notify>::default();
+        let (steps, seen, closing) = (Arc::clone(&script), Arc::clone(&requests), Arc::clone(&idle));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, store, Arc::clone(&steps), Arc::clone(&seen)));
+                let (steps, seen, closing) = (Arc::clone(&steps), Arc::clone(&seen), Arc::clone(&closing));
+                tokio::spawn(connection(client, store, steps, seen, closing));
             }
         });
-        Self { address, script, requests }
+        Self { address, script, requests, idle }
     }
 
     pub fn endpoint(&self) -> String {
@@ -56,6 +60,11 @@ impl Proxy {
 
     pub fn script(&self, steps: impl IntoIterator<Item = Step>) {
         *self.script.lock().unwrap() = steps.into_iter().collect();
+    }
+
+    /// Closes the connections that are kept for a next request.
+    pub fn close_idle(&self) {
+        self.idle.notify_waiters();
     }
 
     /// The bodies of the requests that came, and forgets them.
@@ -69,8 +78,14 @@ async fn connection(
     store: SocketAddr,
     script: Arc<Mutex<VecDeque<Step>>>,
     requests: Arc<Mutex<Vec<String>>>,
+    closing: Arc<Notify>,
 ) {
-    while let Some(request) = message(&mut client).await {
+    loop {
+        let request = tokio::select! {
+            request = message(&mut client) => request,
+            () = closing.notified() => None,
+        };
+        let Some(request) = request else { return };
         let body = request.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
         requests.lock().unwrap().push(String::from_utf8_lossy(&request[body..]).into_owned());
         let step = script.lock().unwrap().pop_front().unwrap_or(Step::Pass);
