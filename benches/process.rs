@@ -53,8 +53,11 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 /// Starts of each process at full speed, and with the share of a processor that 128 MB give.
 const STARTS: usize = 15;
 const SLOW_STARTS: usize = 9;
-/// Requests of each operation after each start at full speed.
+/// Requests of each operation after each start at full speed, and before them, for warmth.
 const REQUESTS: usize = 100;
+const WARMING: usize = 10;
+/// One for each request of a process.
+const TOKENS: usize = 1 + 3 * (WARMING + REQUESTS);
 
 const OPERATIONS: [(&str, &str); 3] = [
     (
@@ -71,15 +74,12 @@ async fn main() {
     let binaries = [build_function(), build_floor()];
     let world = World::start().await;
     let variants = [
-        Variant { name: "floor", binary: &binaries[1], token: None, keys: None },
-        Variant { name: "ES256", binary: &binaries[0], token: Some(&world.es256), keys: None },
-        Variant { name: "RS256", binary: &binaries[0], token: Some(&world.rs256), keys: None },
-        Variant {
-            name: "ES256, keys by URI",
-            binary: &binaries[0],
-            token: Some(&world.es256),
-            keys: Some(&world.keys_uri),
-        },
+        Variant { name: "floor", binary: &binaries[1], tokens: &[], keys: None },
+        Variant { name: "ES256", binary: &binaries[0], tokens: &world.es256[..1], keys: None },
+        Variant { name: "RS256", binary: &binaries[0], tokens: &world.rs256[..1], keys: None },
+        Variant { name: "ES256, new", binary: &binaries[0], tokens: &world.es256, keys: None },
+        Variant { name: "RS256, new", binary: &binaries[0], tokens: &world.rs256, keys: None },
+        Variant { name: "keys by URI", binary: &binaries[0], tokens: &world.es256[..1], keys: Some(&world.keys_uri) },
     ];
     let share = Share::find();
     let mut samples = BTreeMap::<&str, Samples>::new();
@@ -148,8 +148,8 @@ struct World {
     keys_uri: String,
     jwks: String,
     certificate: PathBuf,
-    es256: String,
-    rs256: String,
+    es256: Vec<String>,
+    rs256: Vec<String>,
 }
 
 impl World {
@@ -177,14 +177,19 @@ impl World {
         };
         let jwks = json!({"keys": [jwk(&es256, "ES256"), jwk(&rs256, "RS256")]}).to_string();
         keys.serve("/jwks", Reply::Document(jwks.clone()));
-        let token = |signer: &Signer, alg: &str| {
-            signer.sign(alg, &json!({"alg": alg, "kid": alg}), &issuer::claims(NODE, 36_000))
+        let tokens = |signer: &Signer, alg: &str| {
+            let token = |number: usize| {
+                let mut claims = issuer::claims(NODE, 36_000);
+                claims["jti"] = format!("{number:08}").into();
+                signer.sign(alg, &json!({"alg": alg, "kid": alg}), &claims)
+            };
+            (0..TOKENS).map(token).collect()
         };
         Self {
             endpoint: format!("https://localhost:{}", with_tls(&tls, store.address).await),
             keys_uri: format!("https://localhost:{}/jwks", with_tls(&tls, keys.address).await),
-            es256: token(&es256, "ES256"),
-            rs256: token(&rs256, "RS256"),
+            es256: tokens(&es256, "ES256"),
+            rs256: tokens(&rs256, "RS256"),
             store,
             keys,
             jwks,
@@ -216,7 +221,8 @@ async fn with_tls(tls: &TlsAcceptor, target: SocketAddr) -> u16 {
 struct Variant<'a> {
     name: &'static str,
     binary: &'a Path,
-    token: Option<&'a String>,
+    /// One after the other, and then from the start.
+    tokens: &'a [String],
     keys: Option<&'a String>,
 }
 
@@ -251,10 +257,10 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     if let Some(share) = share {
         share.throttle(true);
     }
-    let events = OPERATIONS.map(|(_, body)| {
-        Request::put(variant.token.map_or("", String::as_str), body).event(FrontEnd::HttpApi).to_string()
-    });
-    let first = api.invoke(&events[0]).await;
+    let tokens = [String::new()];
+    let mut tokens = if variant.tokens.is_empty() { &tokens } else { variant.tokens }.iter().cycle();
+    let mut event = |body: &str| Request::put(tokens.next().unwrap(), body).event(FrontEnd::HttpApi).to_string();
+    let first = api.invoke(&event(OPERATIONS[0].1)).await;
     let first_cpu = process.cpu();
     push("init (ms)", milliseconds(init));
     push("init CPU (ms)", milliseconds(init_cpu));
@@ -262,13 +268,13 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     push("cold (ms)", milliseconds(init + first));
     push("CPU to first answer (ms)", milliseconds(first_cpu));
     if share.is_none() {
-        for ((operation, _), event) in OPERATIONS.iter().zip(&events) {
-            for _ in 0..10 {
-                api.invoke(event).await;
+        for (operation, body) in OPERATIONS {
+            for _ in 0..WARMING {
+                api.invoke(&event(body)).await;
             }
             let before = process.cpu();
             for _ in 0..REQUESTS {
-                push(&format!("{operation} (ms)"), milliseconds(api.invoke(event).await));
+                push(&format!("{operation} (ms)"), milliseconds(api.invoke(&event(body)).await));
             }
             let cpu = milliseconds(process.cpu().saturating_sub(before)) / REQUESTS as f64;
             push(&format!("{operation} CPU (ms)"), cpu);
@@ -431,26 +437,26 @@ async fn answer(State(state): State<Arc<Shared>>, body: Bytes) -> StatusCode {
 }
 
 fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<PathBuf>) {
-    let (floor, es256, rs256, by_uri) =
-        (&samples["floor"], &samples["ES256"], &samples["RS256"], &samples["ES256, keys by URI"]);
-    println!(
-        "{:<32}{:>12}{:>12}{:>12}{:>12}{:>10}",
-        "medians", "floor", "ES256", "RS256", "keys by URI", "ES256/floor"
-    );
+    const COLUMNS: [&str; 6] = ["floor", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
+
+    print!("{:<26}", "medians");
+    for column in COLUMNS {
+        print!("{column:>13}");
+    }
+    println!("{:>13}{:>13}", "ES256/floor", "new/floor");
     let cell = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     let mut table = serde_json::Map::new();
     let mut row = |name: &str, percent: usize, figure: &str| {
-        let values = [floor, es256, rs256, by_uri].map(|samples| samples.percentile(figure, percent));
-        let ratio = values[0].zip(values[1]).map(|(floor, ours)| ours / floor);
-        println!(
-            "{name:<32}{:>12}{:>12}{:>12}{:>12}{:>10}",
-            cell(values[0]),
-            cell(values[1]),
-            cell(values[2]),
-            cell(values[3]),
-            cell(ratio)
-        );
-        table.insert(name.to_owned(), json!({"floor": values[0], "ES256": values[1], "RS256": values[2], "keys by URI": values[3], "ratio": ratio}));
+        let values = COLUMNS.map(|column| samples[column].percentile(figure, percent));
+        let ratio = |column: usize| values[0].zip(values[column]).map(|(floor, ours)| ours / floor);
+        print!("{name:<26}");
+        values.into_iter().chain([ratio(1), ratio(3)]).for_each(|value| print!("{:>13}", cell(value)));
+        println!();
+        let mut figures: serde_json::Map<_, _> =
+            COLUMNS.iter().zip(values).map(|(column, value)| ((*column).to_owned(), json!(value))).collect();
+        figures.insert("ES256/floor".to_owned(), json!(ratio(1)));
+        figures.insert("ES256, new/floor".to_owned(), json!(ratio(3)));
+        table.insert(name.to_owned(), figures.into());
     };
     for figure in ["init (ms)", "init CPU (ms)", "first call (ms)", "cold (ms)", "CPU to first answer (ms)"] {
         row(figure, 50, figure);

@@ -1,7 +1,10 @@
 //! A JWK set (RFC 7517), and keys of which each verifies exactly one algorithm.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm,
 };
@@ -25,6 +28,7 @@ pub struct Key {
     kid: Option<String>,
     algorithm: Algorithm,
     verification: DecodingKey,
+    verified: Verified,
 }
 
 /// Why a whole set cannot be used.
@@ -104,9 +108,61 @@ impl Key {
     }
 
     /// Whether `signature`, in base64url, is this key's signature of `message`.
+    ///
+    /// A client sends the same token until it expires. That its signature verifies is remembered; what it says is
+    /// judged every time.
     #[must_use]
     pub fn verifies(&self, message: &str, signature: &str) -> bool {
-        crypto::verify(signature, message.as_bytes(), &self.verification, self.algorithm).unwrap_or(false)
+        let digest = digest(message, signature);
+        if self.verified.contains(&digest) {
+            return true;
+        }
+        let verifies = crypto::verify(signature, message.as_bytes(), &self.verification, self.algorithm);
+        let verifies = verifies.unwrap_or(false);
+        if verifies {
+            self.verified.insert(digest);
+        }
+        verifies
+    }
+}
+
+/// SHA-256, so that neither a token is kept nor how long a comparison takes tells anything of one.
+type Digest = [u8; 32];
+
+fn digest(message: &str, signature: &str) -> Digest {
+    let mut context = Context::new(&SHA256);
+    context.update(message.as_bytes());
+    // Neither part can hold it.
+    context.update(b".");
+    context.update(signature.as_bytes());
+    let mut digest = Digest::default();
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+/// What a key has verified. It goes with its key when the set is fetched anew, and only what the issuer has signed
+/// gets in.
+#[derive(Default)]
+struct Verified(Mutex<HashSet<Digest>>);
+
+impl Verified {
+    /// More clients than one instance has in an hour.
+    const MAX: usize = 256;
+
+    fn contains(&self, digest: &Digest) -> bool {
+        self.lock().contains(digest)
+    }
+
+    fn insert(&self, digest: Digest) {
+        let mut digests = self.lock();
+        if digests.len() >= Self::MAX {
+            digests.clear();
+        }
+        digests.insert(digest);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,7 +238,7 @@ impl<'a> Jwk<'a> {
             "oct" => return Err("symmetric, in a set that was fetched"),
             _ => return Err(UNKNOWN),
         };
-        Ok(Key { kid, algorithm, verification })
+        Ok(Key { kid, algorithm, verification, verified: Verified::default() })
     }
 
     fn rsa(&self, alg: Option<Algorithm>) -> Result<(Algorithm, DecodingKey), &'static str> {
@@ -286,5 +342,51 @@ fn one_of(alg: Option<Algorithm>, of_type: &[Algorithm]) -> Result<Algorithm, &'
         Some(alg) if of_type.contains(&alg) => Ok(alg),
         Some(_) => Err("for another algorithm than its type has"),
         None => of_type.first().copied().ok_or(UNKNOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_verified_is_remembered_and_nothing_else() {
+        // RFC 7515, A.1
+        let set = KeySet::inline(
+            br#"{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#,
+        );
+        let set = set.unwrap();
+        let key = set.find(None).unwrap();
+        let message = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let signature = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let others = [
+            (message.to_owned(), signature.replace('X', "Y")),
+            (message.to_owned(), String::new()),
+            (format!("{message}."), signature.to_owned()),
+            (message.replace("joe", "eve"), format!("{signature}=")),
+            (message.split_at(9).1.to_owned(), signature.to_owned()),
+        ];
+        for round in 0..3 {
+            for (message, signature) in &others {
+                assert!(!key.verifies(message, signature), "{message} {signature}");
+            }
+            assert_eq!(key.verified.lock().len(), usize::from(round > 0));
+            assert!(key.verifies(message, signature));
+        }
+        assert!(key.verified.contains(&digest(message, signature)));
+    }
+
+    #[test]
+    fn not_more_is_remembered_than_there_is_room_for() {
+        let verified = Verified::default();
+        for number in 0..600_u16 {
+            let mut digest = Digest::default();
+            digest[..2].copy_from_slice(&number.to_be_bytes());
+            assert!(!verified.contains(&digest));
+            verified.insert(digest);
+            assert!(verified.contains(&digest));
+            assert!(verified.lock().len() <= Verified::MAX);
+        }
+        assert_eq!(verified.lock().len(), 600 - 2 * Verified::MAX);
     }
 }
