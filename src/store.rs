@@ -118,7 +118,7 @@ impl Store {
     pub async fn update(&self, update: Update, deadline: Instant, call: &mut Call) -> Result<Distributor, Problem> {
         let started = Instant::now();
         if deadline <= started {
-            return Err(unavailable());
+            return Err(out_of_time(call));
         }
         let Update { id, scope, if_match, change } = update;
         let written = Written::new(change);
@@ -149,10 +149,7 @@ impl Store {
                     Err(Problem::new(Code::InternalError, "the distributor could not be updated"))
                 }
             }
-            Err(_) => {
-                call.error_code = Some("DeadlineExceeded".to_owned());
-                Err(unavailable())
-            }
+            Err(_) => Err(out_of_time(call)),
         }
     }
 
@@ -261,6 +258,11 @@ fn judge(
         return Ok(distributor);
     }
     Err(Problem::precondition_failed(distributor.entity_tag()))
+}
+
+fn out_of_time(call: &mut Call) -> Problem {
+    call.error_code = Some("DeadlineExceeded".to_owned());
+    unavailable()
 }
 
 fn unavailable() -> Problem {

@@ -345,6 +345,8 @@ async fn without_time_the_store_is_not_asked() {
         let event = request.event(FrontEnd::HttpApi).to_string();
         let answer = proxied.function.within(event.as_bytes(), Duration::from_millis(left)).await.unwrap();
         assert_eq!(answer.outcome(), "503 store_unavailable");
+        let line = proxied.function.last_line();
+        assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("DeadlineExceeded"), &json!(0)));
     }
     // What needs no store is answered as ever.
     let event = request.clone().without("x-target-server").event(FrontEnd::HttpApi).to_string();
