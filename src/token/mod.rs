@@ -267,3 +267,27 @@ impl Strings {
 fn invalid(detail: &'static str) -> Problem {
     Problem::new(Code::InvalidToken, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edges_of_the_leeway() {
+        let rules = Rules { issuer: "i".to_owned(), audience: ["a".to_owned()].into(), scope: None, node_claim: None };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (dates, expected) in [
+            (r#""exp":999970"#, false),
+            (r#""exp":999970.001"#, true),
+            (r#""exp":999971"#, true),
+            (r#""exp":2000000,"nbf":1000030"#, true),
+            (r#""exp":2000000,"nbf":1000030.001"#, false),
+            (r#""exp":2000000,"iat":1000030"#, true),
+            (r#""exp":2000000,"iat":1000031"#, false),
+        ] {
+            let claims = format!(r#"{{"iss":"i","aud":"a",{dates}}}"#);
+            let claims = Members::parse(claims.as_bytes(), &[]).unwrap();
+            assert_eq!(rules.judge(&claims, now).is_ok(), expected, "{dates}");
+        }
+    }
+}
