@@ -202,7 +202,7 @@ impl Fetched {
                 Ok(())
             }
             Err(reason) => {
-                // Where our own time was up, nothing is known of the issuer.
+                // Where our own time was up, nothing is known of the issuer. (The very instant of it may go either way.)
                 if Instant::now() < deadline {
                     self.update(|cache| cache.failure = Some((reason.clone(), SystemTime::now())));
                 }
@@ -340,10 +340,11 @@ fn is_loopback(host: &Host<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
 
     use super::*;
 
@@ -427,14 +428,54 @@ mod tests {
         }
     }
 
-    /// An issuer that answers with this status, and counts how often it is asked.
+    /// An issuer that does this, one after the other and then the last of it again, and counts how often it is asked.
     #[derive(Clone, Debug)]
-    struct Issuer(u16, Arc<AtomicU32>);
+    struct Issuer(Vec<Reply>, Arc<AtomicUsize>);
+
+    #[derive(Clone, Copy, Debug)]
+    enum Reply {
+        Status(u16),
+        Reset,
+        Timeout,
+    }
 
     impl HttpConnector for Issuer {
         fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            HttpConnectorFuture::ready(Ok(HttpResponse::new(self.0.try_into().unwrap(), SdkBody::from(JWKS))))
+            let count = self.1.fetch_add(1, Ordering::Relaxed);
+            let error = || std::io::Error::other("broken").into();
+            HttpConnectorFuture::ready(match self.0.get(count).or(self.0.last()).unwrap() {
+                Reply::Status(status) => Ok(HttpResponse::new((*status).try_into().unwrap(), SdkBody::from(JWKS))),
+                Reply::Reset => Err(ConnectorError::io(error())),
+                Reply::Timeout => Err(ConnectorError::timeout(error())),
+            })
+        }
+    }
+
+    fn fetched(replies: &[Reply], cache: Cache) -> (Fetched, Arc<AtomicUsize>) {
+        let count = Arc::default();
+        let fetched = Fetched {
+            location: Location::Jwks(RemoteUrl::new("https://issuer.example/jwks").unwrap()),
+            http: SharedHttpConnector::new(Issuer(replies.to_vec(), Arc::clone(&count))),
+            cache: Mutex::new(cache),
+            flight: tokio::sync::Mutex::default(),
+        };
+        (fetched, count)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_broke_is_replaced_once() {
+        use Reply::{Reset, Status, Timeout};
+
+        for (replies, expected, asked) in [
+            (&[Status(200)][..], true, 1),
+            (&[Reset, Status(200)], true, 2),
+            (&[Reset], false, 2),
+            (&[Timeout, Status(200)], false, 1),
+            (&[Status(503), Status(200)], false, 1),
+        ] {
+            let (fetched, count) = fetched(replies, Cache::default());
+            let keys = fetched.keys_for(Some("a"), Instant::now() + Duration::from_secs(9)).await;
+            assert_eq!((keys.is_ok(), count.load(Ordering::Relaxed)), (expected, asked), "{replies:?}");
         }
     }
 
@@ -451,13 +492,7 @@ mod tests {
             (7_201, 500, Some(4), false, 0),
             (7_201, 200, None, true, 1),
         ] {
-            let count = Arc::new(AtomicU32::new(0));
-            let fetched = Fetched {
-                location: Location::Jwks(RemoteUrl::new("https://issuer.example/jwks").unwrap()),
-                http: SharedHttpConnector::new(Issuer(status, Arc::clone(&count))),
-                cache: Mutex::new(cache(Some(age), failed, None)),
-                flight: tokio::sync::Mutex::default(),
-            };
+            let (fetched, count) = fetched(&[Reply::Status(status)], cache(Some(age), failed, None));
             let row = format!("{age} s old, answer {status}, failed {failed:?}");
             for _ in 0..2 {
                 let keys = fetched.keys_for(Some("a"), Instant::now() + Duration::from_secs(9)).await;

@@ -383,6 +383,44 @@ async fn keys_and_connection_are_ready_before_the_first_event() {
 }
 
 #[tokio::test]
+async fn keys_that_are_skipped_are_logged_once() {
+    let (store, first, second) = (embedded().await, Issuer::new("first"), Issuer::new("second"));
+    let with = |weak: &str, others: &[&Issuer]| {
+        let mut keys = vec![json!({"kty": "RSA", "kid": weak, "n": "_w", "e": "AQAB"}), json!(7)];
+        keys.extend(others.iter().map(|issuer| issuer.jwk()));
+        json!({ "keys": keys }).to_string()
+    };
+    let skipped = |lines: &[String]| -> Vec<String> {
+        let warnings = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "WARN");
+        warnings.map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    };
+    let expected = |kid: &str| {
+        [
+            format!("a key of the JWK set is not used: key \"{kid}\": too weak"),
+            "a key of the JWK set is not used: a key without kid: malformed".to_owned(),
+        ]
+    };
+    let inline = Process::start(&store, &first, &[("TOKEN_JWKS", &with("weak", &[&first]))]).await;
+    inline.ready().await;
+    assert_eq!(skipped(&inline.stop().await), expected("weak"));
+
+    // An unknown `kid` has the set fetched again: what has not changed is not said again.
+    for (weak, again) in [("weak", vec![]), ("weaker", expected("weaker").to_vec())] {
+        let keys = KeyServer::start().await;
+        keys.serve("/jwks", Reply::Document(with("weak", &[&first])));
+        let mut environment = environment(&store.endpoint(), &first);
+        environment.remove("TOKEN_JWKS");
+        environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
+        let process = Process::spawn(environment).await;
+        process.ready().await;
+        keys.serve("/jwks", Reply::Document(with(weak, &[&first, &second])));
+        let request = Request::put(&second.sign(&claims(NODE, 60)), "{}");
+        assert_eq!(process.send(&request.event(FrontEnd::HttpApi)).await.outcome(), "200");
+        assert_eq!(skipped(&process.stop().await), [&expected("weak")[..], &again].concat());
+    }
+}
+
+#[tokio::test]
 async fn without_credentials_the_store_is_unavailable() {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let mut environment = environment(&store.endpoint(), &issuer);
