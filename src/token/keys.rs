@@ -377,6 +377,31 @@ mod tests {
     }
 
     #[test]
+    fn why_a_key_is_skipped() {
+        for (jwk, expected) in [
+            ("7", "a key without kid: malformed"),
+            (r#"{"kid":"a","kid":"b"}"#, "a key without kid: malformed"),
+            (r#"{"kty":"EC","kid":null}"#, "a key without kid: malformed"),
+            (r#"{"kty":"EC","kid":"a\n"}"#, r#"key "a\n": malformed"#),
+            (r#"{"kty":"DSA","kid":"a"}"#, r#"key "a": of an unknown kind"#),
+            (r#"{"kty":"EC","kid":"a","crv":"P-521"}"#, r#"key "a": of an unknown kind"#),
+            (r#"{"kty":"OKP","kid":"a","crv":"X25519"}"#, r#"key "a": of an unknown kind"#),
+            (r#"{"kty":"oct","kid":"a","k":"AAAA"}"#, r#"key "a": symmetric, in a set that was fetched"#),
+            (r#"{"kty":"RSA","kid":"a","n":"_w","e":"AQAB"}"#, r#"key "a": too weak"#),
+            (r#"{"kty":"RSA","kid":"a","use":"enc"}"#, r#"key "a": for another use"#),
+            (r#"{"kty":"RSA","kid":"a","key_ops":["sign"]}"#, r#"key "a": for another use"#),
+            (r#"{"kty":"RSA","kid":"a","alg":"RSA-OAEP"}"#, r#"key "a": for another algorithm"#),
+            (r#"{"kty":"RSA","kid":"a","alg":"ES256"}"#, r#"key "a": for another algorithm than its type has"#),
+        ] {
+            let good = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+            let set = KeySet::fetched(format!(r#"{{"keys":[{jwk},{good}]}}"#).as_bytes()).unwrap();
+            assert_eq!(set.skipped, [expected], "{jwk}");
+        }
+        let secret = KeySet::inline(br#"{"keys":[{"kty":"oct","kid":"a","k":"AAAA"}]}"#);
+        assert_eq!(secret.err(), Some(KeySetError::Empty));
+    }
+
+    #[test]
     fn not_more_is_remembered_than_there_is_room_for() {
         let verified = Verified::default();
         for number in 0..600_u16 {
