@@ -402,6 +402,49 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_keys() {
+        let number = |first: u8, length: usize, last: u8| {
+            let mut bytes = vec![0xff; length];
+            bytes[0] = first;
+            bytes[length - 1] = last;
+            URL_SAFE_NO_PAD.encode(bytes)
+        };
+        let rsa = |n: String, e: &[u8]| format!(r#"{{"kty":"RSA","n":"{n}","e":"{}"}}"#, URL_SAFE_NO_PAD.encode(e));
+        let usual = || number(0xff, 256, 0xff);
+        let x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+        let y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+        let ec = |x: &str, y: &str| format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+        let oct = |alg: &str, length: usize| {
+            format!(r#"{{"kty":"oct","alg":"{alg}","k":"{}"}}"#, URL_SAFE_NO_PAD.encode(vec![7; length]))
+        };
+        for (name, jwk, expected) in [
+            ("2048 bits", rsa(number(0x80, 256, 1), &[3]), None),
+            ("2047 bits", rsa(number(0x7f, 256, 1), &[3]), Some(WEAK)),
+            ("8192 bits", rsa(number(0xff, 1_024, 1), &[3]), None),
+            ("8193 bits", rsa(number(0x01, 1_025, 1), &[3]), Some(MALFORMED)),
+            ("even modulus", rsa(number(0xff, 256, 2), &[3]), Some(MALFORMED)),
+            ("even exponent", rsa(usual(), &[2]), Some(MALFORMED)),
+            ("exponent of 1", rsa(usual(), &[1]), Some(WEAK)),
+            ("exponent of four bytes", rsa(usual(), &[1, 0, 0, 1]), None),
+            ("exponent of five bytes", rsa(usual(), &[1, 0, 0, 0, 1]), Some(MALFORMED)),
+            ("exponent with a zero before it", rsa(usual(), &[0, 3]), Some(MALFORMED)),
+            ("RFC 7515, A.3", ec(x, y), None),
+            ("x too short", ec(&x[..42], y), Some(MALFORMED)),
+            ("y too short", ec(x, &y[..42]), Some(MALFORMED)),
+            ("not on the curve", ec(y, x), Some(MALFORMED)),
+            ("HS256", oct("HS256", 32), None),
+            ("HS256, short", oct("HS256", 31), Some(WEAK)),
+            ("HS384", oct("HS384", 48), None),
+            ("HS384, short", oct("HS384", 47), Some(WEAK)),
+            ("HS512", oct("HS512", 64), None),
+            ("HS512, short", oct("HS512", 63), Some(WEAK)),
+        ] {
+            let raw: &RawValue = serde_json::from_str(&jwk).unwrap();
+            assert_eq!(Jwk::read(raw).key(true).err(), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn not_more_is_remembered_than_there_is_room_for() {
         let verified = Verified::default();
         for number in 0..600_u16 {
