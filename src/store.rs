@@ -253,7 +253,8 @@ fn judge(
     {
         return Err(not_found().because("other_node"));
     }
-    // The answer to an earlier attempt was lost, and the attempt that was not has found its work.
+    // The answer to an earlier attempt was lost, and the attempt that was not has found its work. (For a first attempt
+    // to find what looks like it, someone else has to have written the same in the same microsecond.)
     if attempts > 1 && written.made(item) {
         return Ok(distributor);
     }

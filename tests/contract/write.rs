@@ -92,6 +92,8 @@ async fn the_call_as_it_is_sent() {
         "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0, :tag1)"
     );
     assert_eq!(remove["ExpressionAttributeValues"][":tag1"]["S"], "c");
+    let weak = request_of(proxied.function.put(SET).with("if-match", "W/\"a\"")).await;
+    assert_eq!(weak["ConditionExpression"], "attribute_exists(id) AND node_id = :node AND attribute_not_exists(id)");
     let read = request_of(proxied.function.put(READ)).await;
     assert_eq!(read.get("UpdateExpression"), None);
     let unbound = Proxied::with(&[("TOKEN_NODE_CLAIM", "")]).await;
@@ -320,6 +322,17 @@ async fn hanging_attempts_leave_time_for_another() {
         assert!(started.elapsed() < Duration::from_millis(2_300), "{step:?}");
         assert_stored(&proxied.item().await, &answer);
     }
+}
+
+#[tokio::test]
+async fn three_attempts_that_hang() {
+    let proxied = Proxied::new().await;
+    let answer = proxied.call(&proxied.function.put(SET), vec![Step::Hang; 3]).await;
+    assert_eq!(answer.outcome(), "503 store_unavailable");
+    let line = proxied.function.last_line();
+    assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("TimeoutError"), &json!(3)));
+    let store_ms = line["store_ms"].as_f64().unwrap();
+    assert!((6_000.0..6_500.0).contains(&store_ms), "{store_ms}");
 }
 
 #[tokio::test]
