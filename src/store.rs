@@ -293,7 +293,6 @@ impl Failure {
             // A connection that broke or could not be made; also credentials that cannot be had.
             SdkError::DispatchFailure(_) => ("DispatchFailure", true),
             SdkError::ResponseError(_) => ("ResponseError", true),
-            SdkError::ConstructionFailure(_) => ("ConstructionFailure", false),
             _ => ("Unknown", false),
         };
         Self { code: code.to_owned(), status, unavailable }
@@ -345,11 +344,14 @@ impl ClassifyRetry for RetryUnavailable {
                     error.downcast_ref::<UpdateItemError>().and_then(ProvideErrorMetadata::code).unwrap_or_default();
                 context.response().is_some_and(|response| is_unavailable(response.status().as_u16(), code))
             }
-            None => error.is_timeout_error() || error.is_connector_error() || error.is_response_error(),
+            // The SDK itself retries timeouts, answers that break off, and connections of which it knows that they broke:
+            // here it is every connection that could not be made or used.
+            None => error.is_connector_error(),
         };
         if unavailable { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
     }
 
+    // Read by the SDK's own log only.
     fn name(&self) -> &'static str {
         "unavailable"
     }
@@ -359,6 +361,7 @@ impl ClassifyRetry for RetryUnavailable {
 struct CountAttempts(Arc<AtomicU32>);
 
 impl Intercept for CountAttempts {
+    // Read by the SDK's own log only.
     fn name(&self) -> &'static str {
         "count attempts"
     }

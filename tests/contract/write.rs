@@ -224,16 +224,17 @@ async fn a_lost_answer_is_told_from_a_lost_race() {
 async fn outages_are_503_and_repeating_converges() {
     let proxied = Proxied::new().await;
     let throttled = r#"{"__type":"x#ProvisionedThroughputExceededException"}"#;
-    for (name, steps) in [
-        ("reset", vec![Step::ResetBefore; 3]),
-        ("reset after", vec![Step::ResetAfter; 3]),
-        ("throttled", vec![Step::Answer(400, throttled); 3]),
-        ("500", vec![Step::Answer(500, ""); 3]),
-        ("503", vec![Step::AnswerAfter(503, ""); 3]),
-        ("garbage", vec![Step::AnswerAfter(200, "{"); 3]),
+    for (name, step, error_code) in [
+        ("reset", Step::ResetBefore, "DispatchFailure"),
+        ("reset after", Step::ResetAfter, "DispatchFailure"),
+        ("truncated", Step::Truncate, "ResponseError"),
+        ("throttled", Step::Answer(400, throttled), "ProvisionedThroughputExceededException"),
+        ("500", Step::Answer(500, ""), "Unknown"),
+        ("503", Step::AnswerAfter(503, ""), "Unknown"),
+        ("garbage", Step::AnswerAfter(200, "{"), "Unknown"),
     ] {
         proxied.reset().await;
-        let answer = proxied.call(&proxied.function.put(SET), steps).await;
+        let answer = proxied.call(&proxied.function.put(SET), vec![step; 3]).await;
         assert_eq!(
             (answer.outcome().as_str(), answer.header("retry-after")),
             ("503 store_unavailable", Some("1")),
@@ -241,7 +242,8 @@ async fn outages_are_503_and_repeating_converges() {
         );
         assert_eq!(proxied.proxy.take_requests().len(), 3, "{name}");
         let line = proxied.function.last_line();
-        assert_eq!((&line["level"], &line["store_attempts"]), (&json!("WARN"), &json!(3)), "{name}");
+        let logged = (&line["level"], &line["store_attempts"], &line["error_code"]);
+        assert_eq!(logged, (&json!("WARN"), &json!(3), &json!(error_code)), "{name}");
         let again = proxied.call(&proxied.function.put(SET), []).await;
         assert_eq!(again.outcome(), "200", "{name}");
         assert_stored(&proxied.item().await, &again);
