@@ -268,10 +268,10 @@ impl<'a> Jwk<'a> {
             };
         let (x, y) = (self.bytes("x")?, self.bytes("y")?);
         // RFC 7518, 6.2.1.2: full length, also where the coordinate has leading zeros.
-        if x.len() != length || y.len() != length {
+        if x.len() != length {
             return Err(MALFORMED);
         }
-        // SEC 1, 2.3.3: the uncompressed form. Parsing it tells whether the point is on the curve.
+        // SEC 1, 2.3.3: the uncompressed form. Parsing it tells whether `y` is as long and the point on the curve.
         let point = [&[4], &x[..], &y[..]].concat();
         ParsedPublicKey::new(verification, &point).map_err(|_| MALFORMED)?;
         let key = DecodingKey::from_ec_components(&self.required("x")?, &self.required("y")?);
@@ -431,6 +431,7 @@ mod tests {
             ("RFC 7515, A.3", ec(x, y), None),
             ("x too short", ec(&x[..42], y), Some(MALFORMED)),
             ("y too short", ec(x, &y[..42]), Some(MALFORMED)),
+            ("x too short, y too long", ec(&x[..42], &format!("{y}AA")), Some(MALFORMED)),
             ("not on the curve", ec(y, x), Some(MALFORMED)),
             ("HS256", oct("HS256", 32), None),
             ("HS256, short", oct("HS256", 31), Some(WEAK)),
