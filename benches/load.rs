@@ -44,8 +44,7 @@ async fn main() -> ExitCode {
 
 async fn run(concurrency: usize) -> bool {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
-    let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string())];
-    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", &*concurrency.to_string())];
     let process = Process::start(&store, &issuer, &settings).await;
     process.ready().await;
     let token = issuer.sign(&claims(NODE, 36_000));

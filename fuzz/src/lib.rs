@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::Write;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -28,6 +27,11 @@ use update_distributor::log::{Level, Log};
 use update_distributor::request::{IfMatch, Request};
 use update_distributor::webhook::{Host, Reach};
 use url::Url;
+
+#[path = "../../tests/support/lines.rs"]
+mod lines;
+
+use lines::Lines;
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "distributors";
@@ -376,19 +380,5 @@ impl HttpConnector for Store {
         let item = json!({"Attributes": {"id": {"S": "x"}, "node_id": {"S": NODE}, "updated_at": {"S": "v1"}}});
         let response = HttpResponse::new(200.try_into().unwrap(), SdkBody::from(item.to_string()));
         HttpConnectorFuture::ready(Ok(response))
-    }
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

@@ -168,7 +168,8 @@ impl Cache {
     }
 }
 
-/// How long ago that was, in nanoseconds: whether an age of just the limit is within it, nobody can see. After the clock was set back, what lies in the future is as uncertain as what is as old.
+/// How long ago that was, in nanoseconds: whether an age of just the limit is within it, nobody can see. After the
+/// clock was set back, what lies in the future is as uncertain as what is as old.
 fn age_of(time: SystemTime) -> Duration {
     SystemTime::now().duration_since(time).unwrap_or_else(|error| error.duration())
 }

@@ -12,20 +12,18 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::net::TcpSocket;
 
-use crate::support::embedded::{AT, Embedded, Item, NODE, TABLE, documented_item};
-use crate::support::function::{Function, embedded};
+use crate::support::embedded::{AT, Embedded, Item, NODE, documented_item};
+use crate::support::function::{Function, embedded, item};
 use crate::support::issuer::{Issuer, claims};
 use crate::support::process::{Process, environment};
-use crate::support::proxy::{Proxy, Step};
+use crate::support::proxy::{Proxy, Step, THROTTLED};
 use crate::support::request::{Answer, FrontEnd, Request};
 
-use super::write::{Proxied, READ, REMOVE, SET, assert_stored, tag};
+use super::write::{Proxied, READ, REMOVE, SET, assert_stored, path, tag};
 
 const LEFT: Duration = Duration::from_millis(2_600);
 /// When the answer has to be there, with what a busy machine may add.
 const LATEST: Duration = Duration::from_millis(2_300 + 100);
-
-const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
 
 const FAULTS: [Step; 14] = [
     Step::ResetBefore,
@@ -56,12 +54,12 @@ fn with_tag(request: Request, tag: Option<&str>) -> Request {
 
 /// What the request writes, had it gone well.
 fn is_written(item: &Item, body: &str) -> bool {
-    let path = item.get("meta").map(|meta| meta.as_m().unwrap()["path"].as_s().unwrap().as_str());
-    path == match body {
-        SET => Some("/new"),
-        REMOVE => None,
-        _ => Some("/webhook"),
-    }
+    path(item)
+        == match body {
+            SET => Some("/new"),
+            REMOVE => None,
+            _ => Some("/webhook"),
+        }
 }
 
 #[track_caller]
@@ -139,7 +137,7 @@ async fn a_store_that_refuses_and_then_listens() {
             let store = Embedded::serve(socket.listen(16).unwrap()).await;
             store.put(documented_item()).await;
             let answer = function.call(&request).await;
-            let item = store.client.scan().table_name(TABLE).send().await.unwrap().items.unwrap().remove(0);
+            let item = item(&store).await.unwrap();
             assert_eq!(answer.status, if matching { 200 } else { 412 });
             check("refused", body, matching, &answer, &item);
         }
@@ -154,22 +152,17 @@ async fn a_process_that_was_frozen_while_its_connections_were_closed() {
     let proxy = Proxy::start(store.address).await;
     let process = Process::spawn(environment(&proxy.endpoint(), &issuer)).await;
     process.ready().await;
-    let id = process.id().to_string();
-    let signal = async |name: &str| {
-        let sent = tokio::process::Command::new("kill").args([name, &id]).status().await;
-        assert!(sent.unwrap().success());
-    };
     let token = issuer.sign(&claims(NODE, 600));
     for body in [SET, REMOVE, READ] {
         for (tag_sent, matching) in TAGS {
             store.put(documented_item()).await;
-            signal("-STOP").await;
+            process.signal("STOP").await;
             proxy.close_idle();
             let event = with_tag(Request::put(&token, body), tag_sent).event(FrontEnd::HttpApi);
-            let (answer, ()) = tokio::join!(process.send(&event), signal("-CONT"));
+            let (answer, ()) = tokio::join!(process.send(&event), process.signal("CONT"));
             let row = format!("{body}, {tag_sent:?}");
             assert_eq!(answer.status, if matching { 200 } else { 412 }, "{row}");
-            check(&row, body, matching, &answer, &item(&store).await);
+            check(&row, body, matching, &answer, &item(&store).await.unwrap());
         }
     }
 }
@@ -189,7 +182,7 @@ async fn of_several_processes_with_one_tag_one_wins() {
     let token = issuer.sign(&claims(NODE, 600));
     let mut winners = HashMap::new();
     for round in 0..40_usize {
-        let item = item(&store).await;
+        let item = item(&store).await.unwrap();
         let calls = instances.iter().enumerate().map(async |(index, (process, proxy))| {
             let faults = [Step::ResetBefore, Step::ResetAfter, Step::AnswerAfter(500, ""), Step::Truncate];
             // Another pattern in each round: none, one or two faults for each.
@@ -204,14 +197,10 @@ async fn of_several_processes_with_one_tag_one_wins() {
         let (won, lost): (Vec<_>, Vec<_>) = answers.iter().enumerate().partition(|(_, answer)| answer.status == 200);
         let [(winner, answer)] = won[..] else { panic!("{answers:?}") };
         assert!(lost.iter().all(|(_, answer)| answer.outcome() == "412 precondition_failed"), "{answers:?}");
-        let stored = self::item(&store).await;
-        assert_eq!(stored["meta"].as_m().unwrap()["path"].as_s().unwrap(), &format!("/{round}/{winner}"));
+        let stored = self::item(&store).await.unwrap();
+        assert_eq!(path(&stored), Some(&*format!("/{round}/{winner}")));
         assert_stored(&stored, answer);
         *winners.entry(winner).or_insert(0) += 1;
     }
     assert!(winners.len() > 1, "{winners:?}");
-}
-
-async fn item(store: &Embedded) -> Item {
-    store.client.scan().table_name(TABLE).consistent_read(true).send().await.unwrap().items.unwrap().remove(0)
 }

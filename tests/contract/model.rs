@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::support::proxy::Step;
+use crate::support::proxy::{Step, THROTTLED};
 use crate::support::request::FrontEnd;
 
 /// A part of a request as it is sent, and what it is worth: `None`, or the problem that it is.
@@ -385,12 +385,11 @@ impl Fault {
     ];
 
     pub fn step(self) -> Step {
-        let throttled = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
         match self {
             Self::ResetBefore => Step::ResetBefore,
             Self::ResetAfter => Step::ResetAfter,
             Self::Truncated => Step::Truncate,
-            Self::Throttled => Step::Answer(400, throttled),
+            Self::Throttled => Step::Answer(400, THROTTLED),
             Self::Internal => Step::Answer(500, ""),
             Self::InternalAfter => Step::AnswerAfter(500, ""),
             Self::GarbageAfter => Step::AnswerAfter(200, "garbage"),

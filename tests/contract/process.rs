@@ -475,12 +475,9 @@ async fn as_many_at_once_as_lambda_says() {
 async fn a_frozen_process_comes_back() {
     let deployment = Deployment::start(&[]).await;
     assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
-    let id = deployment.process.id().to_string();
-    let signal = async |name: &str| tokio::process::Command::new("kill").args([name, &id]).status().await.unwrap();
-    assert!(signal("-STOP").await.success());
+    deployment.process.signal("STOP").await;
     let call = deployment.put(SET);
-    let (answer, continued) = tokio::join!(deployment.call(&call), signal("-CONT"));
-    assert!(continued.success());
+    let (answer, ()) = tokio::join!(deployment.call(&call), deployment.process.signal("CONT"));
     assert_eq!(answer, "200");
     assert_eq!(deployment.store.client.scan().table_name("distributors").send().await.unwrap().count(), 1);
 }

@@ -42,7 +42,7 @@ impl Proxied {
         self.function.item().await.unwrap()
     }
 
-    pub async fn reset(&self) {
+    async fn reset(&self) {
         self.function.store.put(documented_item()).await;
     }
 }
@@ -51,12 +51,15 @@ pub fn tag(item: &Item) -> String {
     format!("\"{}\"", item["updated_at"].as_s().unwrap())
 }
 
+pub fn path(item: &Item) -> Option<&str> {
+    item.get("meta").map(|meta| meta.as_m().unwrap()["path"].as_s().unwrap().as_str())
+}
+
 /// Whether the item is as an answer of 200 says.
 #[track_caller]
 pub fn assert_stored(item: &Item, answer: &Answer) {
     assert_eq!(answer.header("etag"), Some(tag(item).as_str()));
-    let path = item.get("meta").map(|meta| meta.as_m().unwrap()["path"].as_s().unwrap().as_str());
-    assert_eq!(answer.body["meta"]["path"].as_str(), path);
+    assert_eq!(answer.body["meta"]["path"].as_str(), path(item));
 }
 
 #[tokio::test]

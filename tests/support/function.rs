@@ -1,8 +1,6 @@
 //! The real handler in this process, against an embedded store of its own.
 
 use std::ffi::OsString;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
@@ -17,6 +15,7 @@ use update_distributor::log::{Level, Log};
 
 use super::embedded::{self, Embedded, ID, Item, NODE, TABLE};
 use super::issuer::{self, AUDIENCE, ISSUER, Issuer};
+use super::lines::Lines;
 use super::request::{Answer, FrontEnd, Request};
 
 pub struct Function {
@@ -109,10 +108,15 @@ impl Function {
 
     /// The documented distributor as it is stored.
     pub async fn item(&self) -> Option<Item> {
-        let key = AttributeValue::S(ID.to_owned());
-        let item = self.store.client.get_item().table_name(TABLE).key("id", key).consistent_read(true).send().await;
-        item.expect("the store answers").item
+        item(&self.store).await
     }
+}
+
+/// The documented distributor as it is stored.
+pub async fn item(store: &Embedded) -> Option<Item> {
+    let key = AttributeValue::S(ID.to_owned());
+    let item = store.client.get_item().table_name(TABLE).key("id", key).consistent_read(true).send().await;
+    item.expect("the store answers").item
 }
 
 /// An embedded store with the documented distributor.
@@ -121,18 +125,4 @@ pub async fn embedded() -> Embedded {
     let store = Embedded::serve(listener).await;
     store.put(embedded::documented_item()).await;
     store
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,6 +3,7 @@
 pub mod embedded;
 pub mod function;
 pub mod issuer;
+pub mod lines;
 pub mod process;
 pub mod proxy;
 pub mod request;

@@ -148,6 +148,12 @@ impl Process {
         self.child.id().expect("the process runs")
     }
 
+    /// Sends it `STOP` or `CONT`.
+    pub async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().await;
+        assert!(sent.unwrap().success());
+    }
+
     /// Ends the process and returns all that it printed.
     pub async fn stop(mut self) -> Vec<String> {
         let _ = self.child.kill().await;

@@ -8,6 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+/// What DynamoDB answers, with status 400, when it has too much to do.
+pub const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
+
 /// What happens to one request. After the script has ended, all requests pass.
 #[derive(Clone, Debug)]
 pub enum Step {
