@@ -25,7 +25,9 @@ use update_distributor::event::Event;
 use update_distributor::json::Json;
 use update_distributor::token::fetch::{KeySource, KeyStore};
 use update_distributor::token::keys::KeySet;
-use update_distributor::token::{Rules, Scope, Verifier};
+use update_distributor::clock::Clock;
+use update_distributor::token::{Rules, Verifier};
+use update_distributor::update::{Access, Change};
 use update_distributor::webhook::{Host, Path, Reach};
 use update_distributor::{body, clients, json};
 
@@ -47,7 +49,7 @@ fn event(bencher: Bencher<'_, '_>, front_end: FrontEnd) {
 }
 
 #[divan::bench(args = [SET, r#"{"meta":null}"#, "{}"])]
-fn body_to_change(text: &str) -> body::Change {
+fn body_to_change(text: &str) -> Change {
     let Json::Object(members) = json::parse(black_box(text).as_bytes()).unwrap() else { panic!("an object") };
     body::change(&members, Reach::Public).unwrap()
 }
@@ -108,7 +110,7 @@ impl<'a> Issuer<'a> {
         };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let http = runtime.block_on(clients::Clients::from_env()).http;
-        let verifier = Verifier::new(rules, KeyStore::new(KeySource::Inline(keys), http));
+        let verifier = Verifier::new(rules, KeyStore::new(KeySource::Inline(keys), http), Clock::system());
         Self { alg, signer, verifier, runtime }
     }
 
@@ -118,7 +120,7 @@ impl<'a> Issuer<'a> {
         self.signer.sign(self.alg, &json!({"alg": self.alg}), &claims)
     }
 
-    fn verify(&self, token: &str) -> Scope {
+    fn verify(&self, token: &str) -> Access {
         let deadline = Instant::now() + Duration::from_secs(1);
         self.runtime.block_on(self.verifier.verify(token, deadline)).unwrap().authorize().unwrap()
     }

@@ -6,18 +6,8 @@ use serde::Serialize;
 
 use crate::json::Json;
 use crate::secret::Secret;
+use crate::update::Change;
 use crate::webhook::{Authentication, Host, Meta, Method, Path, Reach, Scheme};
-
-/// What a request wants done with the stored `meta`.
-#[derive(Debug)]
-pub enum Change {
-    /// `meta` is absent: nothing.
-    Keep,
-    /// `meta` is `null`: it is removed.
-    Remove,
-    /// `meta` is an object: it replaces what is stored as a whole.
-    Set(Meta),
-}
 
 /// One thing that is wrong with a body.
 #[derive(Debug, PartialEq, Serialize)]

@@ -1,4 +1,4 @@
-//! The one HTTP client, which the store and the key fetcher share, and the SDK's settings.
+//! What the function reaches outside of itself: the network and the clock.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,15 +11,19 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 
+use crate::clock::Clock;
+
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Who talks to the network.
+/// The clients and the clock that all of the function shares.
 pub struct Clients {
     /// Speaks `https` and `http`; who may be asked in the clear is decided where a URL is read.
     pub http: SharedHttpConnector,
     /// Region, credentials and endpoint of the AWS SDK, which uses the same HTTP client.
     pub sdk: SdkConfig,
+    /// The clock that stamps writes and judges tokens and deadlines.
+    pub clock: Clock,
 }
 
 impl Clients {
@@ -40,7 +44,7 @@ impl Clients {
             .http_client(http_client_fn(move |_, _| sdk_http.clone()))
             .load()
             .await;
-        Self { http, sdk }
+        Self { http, sdk, clock: Clock::system() }
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 
+use lambda_http::http::Uri;
+
 use crate::log::Level;
 use crate::token::Rules;
 use crate::token::fetch::{KeySource, RemoteUrl};
@@ -122,21 +124,17 @@ impl Platform {
         }
     }
 
-    /// Checks what the Lambda runtime needs and would panic without.
+    /// Reads `AWS_LAMBDA_RUNTIME_API`, the host and port of the Runtime API.
     ///
     /// # Errors
     ///
-    /// The first variable that is missing or wrong.
-    pub fn check_runtime(env: impl Fn(&'static str) -> Option<OsString>) -> Result<(), ConfigError> {
-        let env = Env(env);
-        env.required("AWS_LAMBDA_RUNTIME_API")?;
-        env.required("AWS_LAMBDA_FUNCTION_NAME")?;
-        env.required("AWS_LAMBDA_FUNCTION_VERSION")?;
-        let memory = env.required("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?;
-        match memory.parse::<i32>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(wrong("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory, "a number of megabytes")),
-        }
+    /// That it is missing or wrong.
+    pub fn runtime_api(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Uri, ConfigError> {
+        const VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
+
+        let value = Env(env).required(VARIABLE)?;
+        let uri = value.parse::<Uri>().ok().filter(|uri| uri.authority().is_some());
+        uri.ok_or_else(|| wrong(VARIABLE, &value, "a host and port"))
     }
 }
 

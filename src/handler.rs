@@ -17,8 +17,9 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use crate::body::{self, Change};
+use crate::body;
 use crate::clients::Clients;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::Distributor;
 use crate::event::{Event, FrontEnd, InvalidEvent};
@@ -26,17 +27,22 @@ use crate::json::{self, Json, Malformed};
 use crate::log::{Entry, Log};
 use crate::problem::{Code, Problem, entity_tag_header};
 use crate::request::{self, Request};
-use crate::store::{Call, Store, Update};
+use crate::store::{Call, Store};
 use crate::token::fetch::KeyStore;
-use crate::token::{Scope, Verifier};
+use crate::token::Verifier;
+use crate::update::{Access, Change, Update};
 use crate::webhook::Reach;
 
 /// How long the start may wait for keys and connection: a little less than the two seconds that one document or one
 /// attempt may take, so that what is cut off here counts as not tried and is left to the first request.
 const START_BUDGET: Duration = Duration::from_millis(1_950);
 
-/// What of the invocation's time is kept for the answer to get out.
-const RESERVE: Duration = Duration::from_millis(300);
+/// Time of the invocation that is reserved for returning the response.
+const RESPONSE_MARGIN: Duration = Duration::from_millis(300);
+
+/// The longest that Lambda lets an invocation take. A deadline that was over longer ago is not one: local tools send
+/// such, `cargo lambda watch` among them.
+const LONGEST_INVOCATION: Duration = Duration::from_mins(15);
 
 /// The function, ready to be invoked.
 pub struct App {
@@ -45,20 +51,29 @@ pub struct App {
     target_server: String,
     reach: Reach,
     log: Log,
+    clock: Clock,
     started: AtomicBool,
 }
 
-/// What Lambda says of an invocation.
+/// An invocation, apart from its event.
 pub struct Invocation {
-    /// Its id, which every answer and log line carries.
+    /// Its id, which the response and the log line carry.
     pub request_id: String,
-    /// When Lambda stops waiting.
-    pub deadline: SystemTime,
+    /// When Lambda stops waiting, if it said so.
+    pub deadline: Option<SystemTime>,
+    /// The value of its tracing header, if it is traced.
+    pub trace_id: Option<String>,
 }
 
-impl From<&Context> for Invocation {
-    fn from(context: &Context) -> Self {
-        Self { request_id: context.request_id.clone(), deadline: context.deadline() }
+impl Invocation {
+    /// Returns the time that is left at `now` until the response has to be ready.
+    fn time_left(&self, now: SystemTime) -> Duration {
+        let left = match self.deadline.map(|deadline| deadline.duration_since(now)) {
+            Some(Ok(left)) => left,
+            Some(Err(over)) if over.duration() <= LONGEST_INVOCATION => Duration::ZERO,
+            Some(Err(_)) | None => LONGEST_INVOCATION,
+        };
+        left.min(LONGEST_INVOCATION).saturating_sub(RESPONSE_MARGIN)
     }
 }
 
@@ -67,11 +82,16 @@ impl App {
     /// not pay for it. What fails is logged and left to the first request.
     pub async fn new(config: Config, clients: Clients, log: Log) -> Self {
         let app = Self {
-            verifier: Verifier::new(config.token_rules, KeyStore::new(config.key_source, clients.http)),
-            store: Store::new(config.table_name, &clients.sdk),
+            verifier: Verifier::new(
+                config.token_rules,
+                KeyStore::new(config.key_source, clients.http),
+                clients.clock.clone(),
+            ),
+            store: Store::new(config.table_name, &clients.sdk, clients.clock.clone()),
             target_server: config.target_server,
             reach: config.reach,
             log,
+            clock: clients.clock,
             started: AtomicBool::new(false),
         };
         let keys = timeout(START_BUDGET, app.verifier.prepare(Instant::now() + 2 * START_BUDGET));
@@ -121,8 +141,7 @@ impl App {
             cold_start,
             ..Entry::default()
         };
-        let left = invocation.deadline.duration_since(SystemTime::now()).unwrap_or_default();
-        let deadline = received + left.saturating_sub(RESERVE);
+        let deadline = received + invocation.time_left(self.clock.now());
         let answer = AssertUnwindSafe(self.answer(event, deadline, &mut entry)).catch_unwind().await;
         let answer =
             answer.unwrap_or_else(|_| Err(Problem::new(Code::InternalError, "the request could not be handled")));
@@ -142,7 +161,7 @@ impl App {
         let request = Request::new(event)?;
         let segment = request.route()?;
         let token = request.bearer_token()?;
-        let scope = self.authenticate(token, deadline, entry).await?;
+        let access = self.authenticate(token, deadline, entry).await?;
         request.target_server(&self.target_server)?;
         let id = *entry.distributor_id.insert(segment.id()?);
         let if_match = request.if_match()?;
@@ -152,17 +171,17 @@ impl App {
         let change = body::change(&members, self.reach).map_err(Problem::invalid_body)?;
         entry.operation = Some(operation(&change));
         let call = entry.call.insert(Call::default());
-        self.store.update(Update { id, scope, if_match, change }, deadline, call).await
+        self.store.update(Update { id, access, if_match, change }, deadline, call).await
     }
 
-    async fn authenticate(&self, token: &str, deadline: Instant, entry: &mut Entry) -> Result<Scope, Problem> {
+    async fn authenticate(&self, token: &str, deadline: Instant, entry: &mut Entry) -> Result<Access, Problem> {
         let caller = self.verifier.verify(token, deadline).await?;
         entry.subject = caller.subject().map(str::to_owned);
-        let scope = caller.authorize()?;
-        if let Scope::Node(node) = scope {
+        let access = caller.authorize()?;
+        if let Access::Node(node) = access {
             entry.node_id = Some(node);
         }
-        Ok(scope)
+        Ok(access)
     }
 }
 

@@ -14,13 +14,15 @@
 //! | [`request`] | event → path, token, id, tags, bytes of the body |
 //! | [`body`] | members → change, or every fault |
 //! | [`problem`] | what went wrong → what the caller reads |
-//! | [`distributor`] | item ↔ distributor, entity tag |
+//! | [`distributor`] | the distributor as it is returned |
+//! | [`update`] | what request, token and body hand to the store |
 //! | [`webhook`] | texts → `meta`, each part by its one constructor |
-//! | [`event`], [`json`], [`address`], [`secret`], [`clients`] | what the others stand on |
+//! | [`event`], [`json`], [`address`], [`secret`], [`clients`], [`clock`] | what the others stand on |
 
 pub mod address;
 pub mod body;
 pub mod clients;
+pub mod clock;
 pub mod config;
 pub mod distributor;
 pub mod event;
@@ -33,4 +35,5 @@ pub mod runtime;
 pub mod secret;
 pub mod store;
 pub mod token;
+pub mod update;
 pub mod webhook;

@@ -24,9 +24,10 @@ fn main() -> ExitCode {
     log::enable_diagnostics(platform.log_level, platform.log_json);
     report_panics(Arc::clone(&process_log));
 
-    let config = Config::from_env(env::var_os).and_then(|config| Platform::check_runtime(env::var_os).map(|()| config));
-    let mut config = match config {
-        Ok(config) => config,
+    let config = Config::from_env(env::var_os)
+        .and_then(|config| Platform::runtime_api(env::var_os).map(|endpoint| (config, endpoint)));
+    let (mut config, endpoint) = match config {
+        Ok(settings) => settings,
         Err(error) => return fatal(&error.to_string()),
     };
     let log = log(config.metrics_namespace.take());
@@ -37,10 +38,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fatal(&format!("no runtime: {error}")),
     };
-    match runtime.block_on(async { runtime::run(App::new(config, Clients::from_env().await, log).await).await }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fatal(&format!("the Runtime API is out of reach: {error}")),
-    }
+    let Err(error) = runtime.block_on(async {
+        let app = App::new(config, Clients::from_env().await, log).await;
+        runtime::run(app, endpoint, platform.concurrency).await
+    });
+    fatal(&error.to_string())
 }
 
 /// A panic's message may hold what must not be logged; where it happened cannot.

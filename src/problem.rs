@@ -6,7 +6,7 @@ use lambda_http::http::header::{ALLOW, ETAG, HeaderName, HeaderValue, RETRY_AFTE
 use serde::Serialize;
 
 use crate::body::Fault;
-use crate::distributor::EntityTag;
+use crate::update::EntityTag;
 
 /// The stable name of a problem, `code` in the answer.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::distributor::EntityTag;
 use crate::event::{Event, Text};
 use crate::json::Pairs;
 use crate::problem::{Code, Problem};
+use crate::update::{EntityTag, IfMatch, hyphenated_uuid};
 
 /// What of the path stands before the id.
 const ROUTE: &str = "/api/v1/integration/distributors";
@@ -37,15 +37,6 @@ pub struct Request<'a> {
 
 /// The last segment of a path that is ours, as it came.
 pub struct IdSegment<'a>(&'a str);
-
-/// What `If-Match` asks for (RFC 9110, 13.1.1).
-#[derive(Debug, PartialEq)]
-pub enum IfMatch {
-    /// It was not sent, or is `*`: any version of a distributor that exists.
-    Any,
-    /// One of these versions. Weak tags never match and are left out, so there may be none.
-    OneOf(Vec<EntityTag>),
-}
 
 impl<'a> Request<'a> {
     /// # Errors
@@ -190,12 +181,6 @@ impl IdSegment<'_> {
         let id = decoded.as_deref().and_then(hyphenated_uuid);
         id.ok_or_else(|| Problem::new(Code::InvalidId, "the id in the path must be a hyphenated UUID"))
     }
-}
-
-/// A UUID in the form of RFC 9562, in any case. (The other forms that `uuid` reads have other lengths.)
-#[must_use]
-pub fn hyphenated_uuid(text: &str) -> Option<Uuid> {
-    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -1,55 +1,144 @@
 //! The loop between Lambda's Runtime API and the function.
+//!
+//! It takes the place of `lambda_runtime::Runtime`, which reads every header of an invocation before it hands on the
+//! event: a client context with a value that is not a string, a Cognito identity of `{}` or an unreadable deadline end
+//! its process (or, with several invocations at once, one of its workers), a missing deadline or id panics, and with
+//! several at once it polls a Runtime API that is gone for ever, in a busy loop. Here the headers that the function does
+//! not need are not read, and the others may have any form.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
-use lambda_http::tower::layer::layer_fn;
-use lambda_http::{Error, LambdaEvent, Service, service_fn};
-use tokio::task::futures::TaskLocalFuture;
-use tokio::task_local;
+use http_body_util::BodyExt as _;
+use lambda_http::http::header::{HeaderMap, HeaderValue};
+use lambda_http::http::{Method, Request, StatusCode, Uri};
+use lambda_http::lambda_runtime::Diagnostic;
+use lambda_runtime_api_client::body::Body;
+use lambda_runtime_api_client::{BoxError, PooledClient, build_request};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use tokio::task::JoinSet;
+use tracing::error;
 
+use crate::clients::chain;
 use crate::handler::{App, Invocation};
 
-task_local! {
-    /// The event of the invocation that a task is working on, as it came.
-    static EVENT: Bytes;
+/// The version of the Runtime API.
+const INVOCATION: &str = "/2018-06-01/runtime/invocation";
+
+const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
+const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
+const TRACE_ID: &str = "lambda-runtime-trace-id";
+/// Sent back with the response, so that Lambda can tell a stale one.
+const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
+
+/// What a path needs to have encoded of a request id. Lambda's are UUIDs, but nothing says that they have to be.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Why the loop ended.
+#[derive(Debug)]
+pub enum RuntimeError {
+    /// No connection could be made, or it broke while waiting for an invocation.
+    Unreachable(BoxError),
+    /// The request for an invocation was answered with this status.
+    Status(StatusCode),
+    /// A worker panicked. The log has the place.
+    Panicked,
 }
 
-/// Answers invocations, one at a time or as many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says, until the process ends.
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) => write!(formatter, "the Runtime API is out of reach: {}", chain(&**error)),
+            Self::Status(status) => write!(formatter, "the Runtime API has no next invocation: status {status}"),
+            Self::Panicked => formatter.write_str("a worker panicked"),
+        }
+    }
+}
+
+impl std::error::Error for RuntimeError {}
+
+/// Serves invocations from the Runtime API at `endpoint`, `concurrency` at once.
 ///
 /// # Errors
 ///
-/// Where the Runtime API cannot be talked to.
-pub async fn run(app: App) -> Result<(), Error> {
-    let app = Arc::new(app);
-    let handler = service_fn(move |invocation: LambdaEvent<()>| {
-        let app = Arc::clone(&app);
-        async move {
-            let event = EVENT.with(Bytes::clone);
-            app.invoke(&event, &Invocation::from(&invocation.context)).await
-        }
-    });
-    Runtime::new(handler).layer(layer_fn(AroundDeserializer)).run_concurrent().await
+/// The first error of any worker: without a Runtime API there is nothing left to do.
+pub async fn run(app: App, endpoint: Uri, concurrency: usize) -> Result<Infallible, RuntimeError> {
+    let api = PooledClient::builder().with_endpoint(endpoint).with_pool_size(concurrency).build();
+    let (api, app) = (Arc::new(api), Arc::new(app));
+    let mut workers = JoinSet::new();
+    for _ in 0..concurrency {
+        let (api, app) = (Arc::clone(&api), Arc::clone(&app));
+        workers.spawn(async move { serve(&api, &app).await });
+    }
+    match workers.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(_)) | None => Err(RuntimeError::Panicked),
+    }
 }
 
-/// Carries the event past the runtime's deserializer, which would answer what is no JSON in words of its own, and gives
-/// that one `null` to read.
-#[derive(Clone)]
-struct AroundDeserializer<S>(S);
-
-impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for AroundDeserializer<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = TaskLocalFuture<Bytes, S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
+async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError> {
+    loop {
+        let Some((headers, event)) = next(api).await? else { continue };
+        let Some(id) = headers.get(REQUEST_ID) else {
+            error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
+            continue;
+        };
+        let result = app.invoke(&event, &invocation(id, &headers)).await;
+        let (outcome, body) = match &result {
+            Ok(response) => ("response", serde_json::to_vec(response)),
+            Err(invalid) => ("error", serde_json::to_vec(&Diagnostic::from(*invalid))),
+        };
+        // Strings, numbers and booleans: serialization cannot fail.
+        let body = body.unwrap_or_default();
+        if let Err(error) = respond(api, id, headers.get(INVOCATION_ID), outcome, body).await {
+            error!("the {outcome} could not be delivered: {error}");
+        }
     }
+}
 
-    fn call(&mut self, mut invocation: LambdaInvocation) -> Self::Future {
-        let event = std::mem::replace(&mut invocation.body, Bytes::from_static(b"null"));
-        EVENT.scope(event, self.0.call(invocation))
+/// Waits for the next invocation. `None` is the answer of local tools to a poll that took too long.
+async fn next(api: &PooledClient) -> Result<Option<(HeaderMap, Bytes)>, RuntimeError> {
+    let request = build_request().method(Method::GET).uri(format!("{INVOCATION}/next")).body(Body::empty());
+    let request = request.map_err(|error| RuntimeError::Unreachable(error.into()))?;
+    let (parts, body) = api.call(request).await.map_err(RuntimeError::Unreachable)?.into_parts();
+    match parts.status {
+        StatusCode::OK => {
+            let event = body.collect().await.map_err(|error| RuntimeError::Unreachable(error.into()))?.to_bytes();
+            Ok(Some((parts.headers, event)))
+        }
+        StatusCode::NO_CONTENT => Ok(None),
+        status => Err(RuntimeError::Status(status)),
     }
+}
+
+fn invocation(id: &HeaderValue, headers: &HeaderMap) -> Invocation {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let milliseconds = headers.get(DEADLINE_MS).and_then(|value| value.to_str().ok()?.parse().ok());
+    let deadline =
+        milliseconds.and_then(|milliseconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)));
+    Invocation { request_id: text(id), deadline, trace_id: headers.get(TRACE_ID).map(text) }
+}
+
+/// Posts the outcome of an invocation.
+async fn respond(
+    api: &PooledClient,
+    id: &HeaderValue,
+    invocation_id: Option<&HeaderValue>,
+    outcome: &str,
+    body: Vec<u8>,
+) -> Result<(), String> {
+    let id = percent_encode(id.as_bytes(), ENCODED);
+    let mut request = build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{outcome}"));
+    if let Some(invocation_id) = invocation_id {
+        request = request.header(INVOCATION_ID, invocation_id);
+    }
+    if outcome == "error" {
+        request = request.header("lambda-runtime-function-error-type", "unhandled");
+    }
+    let request: Request<Body> = request.body(Body::from(body)).map_err(|error| error.to_string())?;
+    let response = api.call(request).await.map_err(|error| chain(&*error))?;
+    if response.status().is_success() { Ok(()) } else { Err(format!("status {}", response.status())) }
 }

@@ -114,7 +114,12 @@ fn requests(issuer: &Issuer, claims: &Value) -> Vec<(&'static str, FrontEnd, Req
             FrontEnd::HttpApi,
             with("node_id", json!("00000000-0000-4000-8000-000000000000")),
         ),
-        ("412.precondition_failed", FrontEnd::HttpApi, put(SET).with("if-match", "\"2000-01-01T00:00:00.000000Z\"")),
+        (
+            "412.precondition_failed",
+            FrontEnd::HttpApi,
+            put(r#"{"meta":{"host":"https://example.com222","path":"/other"}}"#)
+                .with("if-match", "\"2000-01-01T00:00:00.000000Z\""),
+        ),
     ];
     for front_end in request::FRONT_ENDS {
         requests.push(("200.set", front_end, put(SET)));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -19,12 +19,14 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::{Builder, Runtime};
 use update_distributor::body;
 use update_distributor::clients::Clients;
+use update_distributor::clock::Clock;
 use update_distributor::config::Config;
 use update_distributor::event::Event;
 use update_distributor::handler::{App, Invocation};
 use update_distributor::json::{self, Json};
 use update_distributor::log::{Level, Log};
-use update_distributor::request::{IfMatch, Request};
+use update_distributor::request::Request;
+use update_distributor::update::IfMatch;
 use update_distributor::webhook::{Host, Reach};
 use url::Url;
 
@@ -250,7 +252,7 @@ pub fn if_match(input: &[u8]) {
         Ok(IfMatch::Any) => assert_eq!(value.trim_matches([' ', '\t']), "*"),
         Ok(IfMatch::OneOf(found)) => {
             let found: Vec<_> =
-                found.into_iter().map(update_distributor::distributor::EntityTag::into_opaque).collect();
+                found.iter().map(|tag| tag.opaque().to_owned()).collect();
             assert_eq!(Some(found), expected);
         }
         Err(_) => assert_eq!(expected, None, "{value:?}"),
@@ -355,13 +357,12 @@ impl Function {
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("any", "any", None, None, "local")))
             .http_client(http_client_fn(move |_, _| sdk_http.clone()))
             .build();
-        let app = runtime.block_on(App::new(config, Clients { http, sdk }, output));
+        let app = runtime.block_on(App::new(config, Clients { http, sdk, clock: Clock::system() }, output));
         Self { app, runtime, log }
     }
 
     fn invoke(&self, event: &[u8]) -> Option<Value> {
-        let deadline = SystemTime::now() + Duration::from_secs(30);
-        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline };
+        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline: None, trace_id: None };
         let answer = self.runtime.block_on(self.app.invoke(event, &invocation));
         answer.ok().map(|answer| serde_json::to_value(answer).unwrap())
     }

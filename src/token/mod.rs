@@ -12,11 +12,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::json;
 use crate::problem::{Code, Problem};
-use crate::request::hyphenated_uuid;
+use crate::update::{Access, hyphenated_uuid};
 use fetch::KeyStore;
 
 /// How far the issuer's clock and ours may be apart.
@@ -38,22 +38,14 @@ pub struct Rules {
 pub struct Verifier {
     rules: Rules,
     keys: KeyStore,
-}
-
-/// Whose distributors a caller may update.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Scope {
-    /// Everyone's.
-    AnyNode,
-    /// This node's.
-    Node(Uuid),
+    clock: Clock,
 }
 
 /// What a verified token says of who sent it: only verification makes one.
 #[derive(Debug)]
 pub struct Caller {
     subject: Option<String>,
-    scope: Result<Scope, Problem>,
+    access: Result<Access, Problem>,
 }
 
 impl Caller {
@@ -68,16 +60,16 @@ impl Caller {
     /// # Errors
     ///
     /// `insufficient_scope`, `node_claim_missing`: it is known who calls, and that this is not allowed.
-    pub fn authorize(self) -> Result<Scope, Problem> {
-        self.scope
+    pub fn authorize(self) -> Result<Access, Problem> {
+        self.access
     }
 }
 
 impl Verifier {
     /// A verifier that judges by `rules`, with these keys.
     #[must_use]
-    pub fn new(rules: Rules, keys: KeyStore) -> Self {
-        Self { rules, keys }
+    pub fn new(rules: Rules, keys: KeyStore, clock: Clock) -> Self {
+        Self { rules, keys, clock }
     }
 
     /// Gets the keys ready before the first request, where they have to be fetched.
@@ -113,7 +105,7 @@ impl Verifier {
         }
         let claims = URL_SAFE_NO_PAD.decode(jws.claims).ok();
         let claims = claims.as_deref().and_then(|claims| Members::parse(claims, &[]));
-        self.rules.judge(&claims.ok_or_else(|| invalid("the token's claims are malformed"))?, SystemTime::now())
+        self.rules.judge(&claims.ok_or_else(|| invalid("the token's claims are malformed"))?, self.clock.now())
     }
 }
 
@@ -161,16 +153,16 @@ impl Rules {
             let scp = scp.iter().flat_map(Strings::words);
             scope.chain(scp).any(|scope| scope == required)
         };
-        let scope = match (&self.scope, node) {
+        let access = match (&self.scope, node) {
             (Some(required), _) if !has_scope(required) => Err(Problem::insufficient_scope(required)),
-            (_, None) => Ok(Scope::AnyNode),
+            (_, None) => Ok(Access::AnyNode),
             (_, Some(node)) => node
                 .as_deref()
                 .and_then(hyphenated_uuid)
-                .map(Scope::Node)
+                .map(Access::Node)
                 .ok_or_else(|| Problem::new(Code::NodeClaimMissing, "the token does not say for which node it is")),
         };
-        Ok(Caller { subject, scope })
+        Ok(Caller { subject, access })
     }
 }
 

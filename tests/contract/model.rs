@@ -481,18 +481,22 @@ fn update(draw: &Draw, change: &Change, item: &mut Option<Item>) -> Answer {
     let Some(item) = item.as_mut().filter(|item| item.owner == draw.caller) else {
         return problem((404, "distributor_not_found"), None);
     };
+    let wanted = match change {
+        Change::Keep => None,
+        Change::Remove => Some(None),
+        Change::Set(meta) => Some(Some(meta.clone())),
+    };
     // What this request has written itself is no reason to refuse it.
-    let ours = item.updated_at == NOW;
-    if !draw.if_match.matches() && !ours {
-        return problem((412, "precondition_failed"), Some(item.updated_at.clone()));
-    }
-    match change {
-        Change::Keep => {}
-        Change::Remove => item.meta = None,
-        Change::Set(meta) => item.meta = Some(meta.clone()),
-    }
-    if !matches!(change, Change::Keep) {
-        NOW.clone_into(&mut item.updated_at);
+    let matches = draw.if_match.matches() && item.updated_at != NOW;
+    match wanted {
+        Some(wanted) if matches => {
+            item.meta = wanted;
+            NOW.clone_into(&mut item.updated_at);
+        }
+        // It has been applied already, by this request or by another that asked for the same.
+        Some(wanted) if wanted == item.meta => {}
+        None if matches => {}
+        _ => return problem((412, "precondition_failed"), Some(item.updated_at.clone())),
     }
     let meta = item.meta.clone().map_or(Value::Null, answered);
     Answer::Distributor { meta, updated_at: item.updated_at.clone() }

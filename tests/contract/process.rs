@@ -280,9 +280,8 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
         ("PRIME", Some("0"), "PRIME is "),
         ("METRICS_NAMESPACE", Some("\n"), "METRICS_NAMESPACE is blank"),
         ("AWS_REGION", None, "AWS_REGION is not set"),
-        ("AWS_LAMBDA_FUNCTION_NAME", None, "AWS_LAMBDA_FUNCTION_NAME is not set"),
         ("AWS_LAMBDA_RUNTIME_API", Some(""), "AWS_LAMBDA_RUNTIME_API is not set"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Some("much"), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE is "),
+        ("AWS_LAMBDA_RUNTIME_API", Some("/next"), "AWS_LAMBDA_RUNTIME_API is "),
     ] {
         for (format, level) in [("JSON", "INFO"), ("Text", "INFO"), ("JSON", "FATAL")] {
             let mut environment = environment("http://127.0.0.1:1", &issuer);

@@ -1,14 +1,25 @@
 //! The write: its condition, its retries, its deadline, and what the store holds after each answer.
 
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use chrono::DateTime;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+use update_distributor::clients::Clients;
+use update_distributor::clock::Clock;
 
-use crate::support::embedded::{AT, ID, Item, NODE, documented_item};
+use crate::support::embedded::{self, AT, ID, Item, NODE, documented_item};
 use crate::support::function::{Function, embedded};
-use crate::support::issuer::claims;
-use crate::support::proxy::{Proxy, Step};
+use crate::support::issuer::{AUDIENCE, ISSUER, claims};
+use crate::support::proxy::{Proxy, Release, Step, THROTTLED};
 use crate::support::request::{Answer, FrontEnd, Request};
 
 pub const SET: &str = r#"{"meta":{"path":"/new","authentication":{"type":2,"token":"t"}}}"#;
@@ -78,7 +89,7 @@ async fn the_call_as_it_is_sent() {
         "TableName": "distributors",
         "Key": {"id": {"S": ID}},
         "UpdateExpression": "SET meta = :meta, updated_at = :now",
-        "ConditionExpression": "attribute_exists(id) AND node_id = :node",
+        "ConditionExpression": "attribute_exists(id) AND node_id = :node AND NOT updated_at >= :now",
         "ExpressionAttributeValues": {
             ":node": {"S": NODE},
             ":now": {"S": null},
@@ -92,13 +103,17 @@ async fn the_call_as_it_is_sent() {
     assert_eq!(remove["UpdateExpression"], "SET updated_at = :now REMOVE meta");
     assert_eq!(
         remove["ConditionExpression"],
-        "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0, :tag1)"
+        "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0, :tag1) AND NOT updated_at >= :now"
     );
     assert_eq!(remove["ExpressionAttributeValues"][":tag1"]["S"], "c");
     let weak = request_of(proxied.function.put(SET).with("if-match", "W/\"a\"")).await;
-    assert_eq!(weak["ConditionExpression"], "attribute_exists(id) AND node_id = :node AND attribute_not_exists(id)");
+    assert_eq!(
+        weak["ConditionExpression"],
+        "attribute_exists(id) AND node_id = :node AND attribute_not_exists(id) AND NOT updated_at >= :now"
+    );
     let read = request_of(proxied.function.put(READ)).await;
     assert_eq!(read.get("UpdateExpression"), None);
+    assert_eq!(read["ConditionExpression"], "attribute_exists(id) AND node_id = :node");
     let unbound = Proxied::with(&[("TOKEN_NODE_CLAIM", "")]).await;
     unbound.call(&unbound.function.put(READ), []).await;
     let any = unbound.proxy.take_requests().remove(0);
@@ -192,6 +207,8 @@ async fn single_faults_are_survived_and_lost_answers_recognised() {
                 assert_eq!(attempts.len(), steps.len() + 1, "{name}: {body}");
                 assert_eq!(proxied.function.last_line()["store_attempts"], steps.len() + 1);
                 // Every attempt is the same request.
+                let attempts: Vec<Value> =
+                    attempts.iter().map(|attempt| serde_json::from_str(attempt).unwrap()).collect();
                 assert!(attempts.iter().all(|attempt| *attempt == attempts[0]), "{name}: {body}");
             }
         }
@@ -210,17 +227,238 @@ async fn a_lost_answer_is_told_from_a_lost_race() {
     let answer = proxied.call(&stale, [Step::ResetAfter]).await;
     assert_eq!(answer.outcome(), "412 precondition_failed");
     assert_eq!(proxied.item().await, documented_item());
-    // Someone else has made it what we would have: theirs is another version all the same.
-    for body in [SET, REMOVE] {
-        assert_eq!(proxied.call(&proxied.function.put(body), []).await.outcome(), "200");
-        let theirs = proxied.item().await;
-        let answer = proxied.call(&proxied.function.put(body).with("if-match", "\"stale\""), [Step::ResetBefore]).await;
-        assert_eq!(answer.outcome(), "412 precondition_failed", "{body}");
-        assert_eq!(proxied.item().await, theirs, "{body}");
-    }
     // A read has written nothing that it could recognise.
     let answer = proxied.call(&proxied.function.put(READ).with("if-match", "\"stale\""), [Step::ResetAfter]).await;
     assert_eq!(answer.outcome(), "412 precondition_failed");
+}
+
+/// A message that is still on its way when its request has been answered must not bring back what was there before.
+#[tokio::test]
+async fn a_late_attempt_cannot_undo_a_later_write() {
+    for body in [SET, REMOVE] {
+        for with_tag in [false, true] {
+            let proxied = Proxied::new().await;
+            let late = Arc::<Release>::default();
+            let request = proxied.function.put(body);
+            let request = if with_tag { request.with("if-match", &format!("\"{AT}\"")) } else { request };
+            let first = proxied.call(&request, [Step::Late(Arc::clone(&late))]).await;
+            assert_eq!(first.outcome(), "200");
+            let request = proxied.function.put(r#"{"meta":{"path":"/later"}}"#);
+            let second = proxied.call(&request.with("if-match", first.header("etag").unwrap()), []).await;
+            assert_eq!(second.outcome(), "200");
+            late.arrive().await;
+            assert_stored(&proxied.item().await, &second);
+            let old = proxied.function.put(SET).with("if-match", first.header("etag").unwrap());
+            assert_eq!(proxied.call(&old, []).await.outcome(), "412 precondition_failed");
+        }
+    }
+}
+
+/// Whether the first attempt was carried out is not known, whatever a later one is told.
+#[tokio::test]
+async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
+    let refused = r#"{"__type":"x#AccessDeniedException"}"#;
+    let throttled = Step::Answer(400, THROTTLED);
+    for (name, steps, expected) in [
+        ("reset after the write", vec![Step::ResetAfter], "503"),
+        ("reset before the write", vec![Step::ResetBefore], "503"),
+        ("truncated", vec![Step::Truncate], "503"),
+        ("500 after the write", vec![Step::AnswerAfter(500, "")], "503"),
+        ("500", vec![Step::Answer(500, "")], "503"),
+        ("garbage after the write", vec![Step::AnswerAfter(200, "garbage")], "503"),
+        ("two attempts before", vec![Step::ResetAfter, throttled.clone()], "503"),
+        ("nothing before", vec![], "500"),
+        ("throttled before", vec![throttled.clone(), throttled], "500"),
+    ] {
+        for (status, error) in [
+            (400, refused),
+            (400, r#"{"__type":"x#ExpiredTokenException"}"#),
+            (400, r#"{"__type":"x#ValidationException"}"#),
+            (400, r#"{"__type":"x#ResourceNotFoundException"}"#),
+            (413, ""),
+        ] {
+            for body in [SET, REMOVE, READ] {
+                let proxied = Proxied::new().await;
+                let steps = steps.iter().cloned().chain([Step::Answer(status, error)]);
+                let answer = proxied.call(&proxied.function.put(body), steps).await;
+                assert_eq!(answer.status.to_string(), expected, "{name}, then {status} {error}: {body}");
+                let line = proxied.function.last_line();
+                assert_eq!(line["error_status"], status, "{name}: {line}");
+            }
+        }
+    }
+}
+
+/// A connector whose first call goes where nothing listens.
+#[derive(Debug)]
+struct RefusedOnce {
+    refused: AtomicBool,
+    nowhere: SocketAddr,
+    http: SharedHttpConnector,
+}
+
+impl HttpConnector for RefusedOnce {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        if !self.refused.swap(true, Ordering::Relaxed) {
+            request.set_uri(format!("http://{}/", self.nowhere)).unwrap();
+        }
+        self.http.call(request)
+    }
+}
+
+/// An attempt for which no connection could be made has not arrived.
+#[tokio::test]
+async fn an_error_after_a_refused_connection_is_500() {
+    // Bound and not listening, so that connections are refused and no one else takes the port.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let store = embedded().await;
+    let proxy = Proxy::start(store.address).await;
+    let Clients { http, sdk, clock } = embedded::clients(&proxy.endpoint()).await;
+    let nowhere = socket.local_addr().unwrap();
+    let refusing = RefusedOnce { refused: AtomicBool::default(), nowhere, http: http.clone() };
+    let refusing = SharedHttpConnector::new(refusing);
+    let sdk = sdk.into_builder().http_client(http_client_fn(move |_, _| refusing.clone())).build();
+    let function = Function::through(store, Clients { http, sdk, clock }, &[]).await;
+    proxy.script([Step::Answer(400, r#"{"__type":"x#AccessDeniedException"}"#)]);
+    assert_eq!(function.call(&function.put(SET)).await.outcome(), "500 internal_error");
+    assert_eq!(function.last_line()["store_attempts"], 2);
+}
+
+#[tokio::test]
+async fn a_put_with_if_match_that_was_answered_503_can_be_repeated_as_it_is() {
+    for body in [SET, REMOVE] {
+        let proxied = Proxied::new().await;
+        let request = proxied.function.put(body).with("if-match", &format!("\"{AT}\""));
+        let first = proxied.call(&request, vec![Step::AnswerAfter(500, ""); 3]).await;
+        assert_eq!(first.outcome(), "503 store_unavailable");
+        let written = proxied.item().await;
+        assert_ne!(written, documented_item());
+        for _ in 0..2 {
+            let again = proxied.call(&request, []).await;
+            assert_eq!(again.outcome(), "200", "{body}");
+            assert_stored(&written, &again);
+            assert_eq!(proxied.item().await, written, "nothing is written again");
+            assert_eq!(proxied.proxy.take_requests().len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_applied_already_is_a_success_at_the_stored_version() {
+    let proxied = Proxied::new().await;
+    for (stored, body, expected) in [
+        (SET, SET, "200"),
+        (REMOVE, REMOVE, "200"),
+        (SET, REMOVE, "412 precondition_failed"),
+        (REMOVE, SET, "412 precondition_failed"),
+        (SET, r#"{"meta":{}}"#, "412 precondition_failed"),
+        (REMOVE, r#"{"meta":{}}"#, "412 precondition_failed"),
+        (r#"{"meta":{}}"#, REMOVE, "412 precondition_failed"),
+        (r#"{"meta":{}}"#, r#"{"meta":{}}"#, "200"),
+        (r#"{"meta":{"method":"PUT"}}"#, r#"{"meta":{"method":3}}"#, "200"),
+        (r#"{"meta":{"path":"/a","method":3}}"#, r#"{"meta":{"path":"/a"}}"#, "412 precondition_failed"),
+        (SET, READ, "412 precondition_failed"),
+    ] {
+        for tags in ["\"stale\"", "W/\"weak\"", "\"a\", \"b\""] {
+            assert_eq!(proxied.call(&proxied.function.put(stored), []).await.outcome(), "200");
+            let item = proxied.item().await;
+            let answer = proxied.call(&proxied.function.put(body).with("if-match", tags), []).await;
+            assert_eq!(answer.outcome(), expected, "{stored}, then {body} with {tags}");
+            assert_eq!(answer.header("etag"), Some(tag(&item).as_str()));
+            assert_eq!(proxied.item().await, item);
+        }
+    }
+    // Another node's distributor is not compared.
+    let other = proxied.function.issuer.sign(&claims("00000000-0000-4000-8000-000000000000", 60));
+    assert_eq!(proxied.call(&proxied.function.put(SET), []).await.outcome(), "200");
+    let answer = proxied.call(&Request::put(&other, SET).with("if-match", "\"stale\""), []).await;
+    assert_eq!(answer.outcome(), "404 distributor_not_found");
+}
+
+#[tokio::test]
+async fn a_read_that_saw_nothing_is_503() {
+    let proxied = Proxied::new().await;
+    for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"x":1}"#] {
+        let answer = proxied.call(&proxied.function.put(READ), [Step::AnswerAfter(200, body)]).await;
+        assert_eq!((answer.outcome().as_str(), answer.header("etag")), ("503 store_unavailable", None), "{body:?}");
+    }
+    assert_eq!(proxied.item().await, documented_item());
+}
+
+/// A function whose clock is where the test sets it.
+async fn at(now: &str) -> Function {
+    let now = SystemTime::from(DateTime::parse_from_rfc3339(now).unwrap());
+    let store = embedded().await;
+    let clients = Clients { clock: Clock::new(move || now), ..embedded::clients(&store.endpoint()).await };
+    let mut function = Function::through(store, clients, &[]).await;
+    function.token = function.issuer.sign(&json!({"iss": ISSUER, "aud": AUDIENCE, "exp": 4e9, "node_id": NODE}));
+    function
+}
+
+#[tokio::test]
+async fn a_version_is_always_after_the_stored_one() {
+    let s = |text: &str| Some(AttributeValue::S(text.to_owned()));
+    let now = "2026-01-01T00:00:00.000000Z";
+    for (stored, expected, attempts) in [
+        (s(AT), now, 1),
+        (s("2025-12-31T23:59:59.999999Z"), now, 1),
+        // The clock is behind, or another write has had the same microsecond.
+        (s("2026-01-01T00:00:00.000000Z"), "2026-01-01T00:00:00.000001Z", 2),
+        (s("2026-01-01T00:00:09.999999Z"), "2026-01-01T00:00:10.000000Z", 2),
+        (s("2031-01-01T00:00:00.000000Z"), "2031-01-01T00:00:00.000001Z", 2),
+        // Not in our form: replaced by the clock's time, whatever it is.
+        (s("2025-12-23T23:16:10Z"), now, 1),
+        (s("2026-01-01T00:00:00Z"), now, 2),
+        (s("2027-01-01T00:00:00+01:00"), now, 2),
+        (s("9999-12-31T23:59:59.999999Z"), now, 2),
+        (s("2030-02-30T00:00:00.000000Z"), now, 2),
+        (s("latest"), now, 2),
+        (s("1766531770"), now, 1),
+        (s("a \"b\""), now, 2),
+        (Some(AttributeValue::N("1766531770".to_owned())), now, 1),
+        (Some(AttributeValue::N("9".repeat(30))), now, 1),
+        (Some(AttributeValue::Null(true)), now, 1),
+        (Some(AttributeValue::Bool(true)), now, 1),
+        (None, now, 1),
+    ] {
+        for body in [SET, REMOVE] {
+            for with_tag in [false, true] {
+                let function = at(now).await;
+                let mut item = documented_item();
+                item.remove("updated_at");
+                item.extend(stored.clone().map(|stored| ("updated_at".to_owned(), stored)));
+                function.store.put(item.clone()).await;
+                let read = function.call(&function.put(READ)).await;
+                let request = function.put(body);
+                let request = match read.header("etag") {
+                    Some(tag) if with_tag => request.with("if-match", &format!("\"other\", {tag}")),
+                    _ => request,
+                };
+                let answer = function.call(&request).await;
+                assert_eq!(answer.outcome(), "200", "{stored:?}");
+                assert_eq!(answer.body["updated_at"], expected, "{stored:?}");
+                assert_stored(&function.item().await.unwrap(), &answer);
+                let line = function.last_line();
+                assert_eq!(line["store_attempts"], attempts, "{stored:?}: {line}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_does_not_excuse_a_wrong_tag() {
+    let function = at("2020-01-01T00:00:00.000000Z").await;
+    for tags in ["\"2020-01-01T00:00:00.000000Z\"", "\"x\"", "W/\"x\""] {
+        let answer = function.call(&function.put(SET).with("if-match", tags)).await;
+        assert_eq!(answer.outcome(), "412 precondition_failed", "{tags}");
+        assert_eq!(function.last_line()["store_attempts"], 1);
+    }
+    // Nor another node, nor an item that is not there.
+    let other = json!({"iss": ISSUER, "aud": AUDIENCE, "exp": 4e9, "node_id": ID});
+    let other = Request::put(&function.issuer.sign(&other), SET);
+    assert_eq!(function.call(&other).await.outcome(), "404 distributor_not_found");
+    assert_eq!(function.item().await.unwrap(), documented_item());
 }
 
 #[tokio::test]
@@ -310,8 +548,6 @@ async fn a_write_whose_item_is_not_returned_is_a_success() {
         assert_eq!(answer.body["meta"], json!({"path": "/new", "authentication": {"type": 2, "token": "t"}}));
         assert_eq!(answer.header("etag"), Some(tag(&proxied.item().await).as_str()));
     }
-    let answer = proxied.call(&proxied.function.put(READ), [Step::AnswerAfter(200, "{}")]).await;
-    assert_eq!((answer.outcome().as_str(), answer.header("etag")), ("200", None));
 }
 
 #[tokio::test]
@@ -391,11 +627,11 @@ async fn of_concurrent_writers_with_one_tag_one_wins() {
     let first = Function::behind(store, &endpoint, &[]).await;
     let proxy = Proxy::start(address).await;
     let second = Function::behind(embedded().await, &proxy.endpoint(), &[("TOKEN_JWKS", &first.issuer.jwks())]).await;
-    for _ in 0..20 {
+    for round in 0..20 {
         let tag = tag(&first.item().await.unwrap());
-        let request = first.put(SET).with("if-match", &tag);
-        let answers =
-            tokio::join!(first.call(&request), second.call(&request), first.call(&request), second.call(&request));
+        let request = |path: &str| first.put(&format!(r#"{{"meta":{{"path":"{path}"}}}}"#)).with("if-match", &tag);
+        let [a, b, c, d] = ["/a", "/b", "/c", "/d"].map(|path| request(&format!("{path}{round}")));
+        let answers = tokio::join!(first.call(&a), second.call(&b), first.call(&c), second.call(&d));
         let mut outcomes = [answers.0.outcome(), answers.1.outcome(), answers.2.outcome(), answers.3.outcome()];
         outcomes.sort();
         assert_eq!(outcomes, ["200", "412 precondition_failed", "412 precondition_failed", "412 precondition_failed"]);

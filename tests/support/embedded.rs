@@ -69,11 +69,11 @@ pub fn documented_item() -> Item {
 /// Clients as the function has them, for a store that takes any credentials.
 pub async fn clients(endpoint: &str) -> Clients {
     let clients = Clients::from_env().await;
-    let sdk = clients.sdk.into_builder();
+    let sdk = clients.sdk.clone().into_builder();
     let sdk = sdk.behavior_version(BehaviorVersion::latest()).region(Region::new("eu-central-1"));
     let credentials =
         aws_sdk_dynamodb::config::SharedCredentialsProvider::new(Credentials::new("any", "any", None, None, "local"));
-    Clients { http: clients.http, sdk: sdk.endpoint_url(endpoint).credentials_provider(credentials).build() }
+    Clients { sdk: sdk.endpoint_url(endpoint).credentials_provider(credentials).build(), ..clients }
 }
 
 fn endpoint(address: SocketAddr) -> String {

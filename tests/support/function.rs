@@ -47,13 +47,13 @@ impl Function {
     /// With credentials from elsewhere.
     pub async fn with_credentials(credentials: impl ProvideCredentials + 'static) -> Self {
         let store = embedded().await;
-        let Clients { http, sdk } = embedded::clients(&store.endpoint()).await;
+        let clients = embedded::clients(&store.endpoint()).await;
         let credentials = SharedCredentialsProvider::new(credentials);
-        let sdk = sdk.into_builder().credentials_provider(credentials).build();
-        Self::through(store, Clients { http, sdk }, &[]).await
+        let sdk = clients.sdk.into_builder().credentials_provider(credentials).build();
+        Self::through(store, Clients { sdk, ..clients }, &[]).await
     }
 
-    async fn through(store: Embedded, clients: Clients, settings: &[(&str, &str)]) -> Self {
+    pub async fn through(store: Embedded, clients: Clients, settings: &[(&str, &str)]) -> Self {
         let issuer = Issuer::new("first");
         let jwks = issuer.jwks();
         let usual = [
@@ -94,7 +94,12 @@ impl Function {
 
     /// Sends an event with so much time left.
     pub async fn within(&self, event: &[u8], left: Duration) -> Result<Answer, InvalidEvent> {
-        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline: SystemTime::now() + left };
+        self.until(event, Some(SystemTime::now() + left)).await
+    }
+
+    /// Sends an event with this deadline.
+    pub async fn until(&self, event: &[u8], deadline: Option<SystemTime>) -> Result<Answer, InvalidEvent> {
+        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline, trace_id: None };
         let answer = self.app.invoke(event, &invocation).await?;
         Ok(Answer::read(&serde_json::to_value(answer).expect("an answer is JSON")))
     }

@@ -57,7 +57,7 @@ async fn forward(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
         "body": body,
         "isBase64Encoded": is_base64,
     });
-    let invocation = Invocation { request_id, deadline: SystemTime::now() + TIMEOUT };
+    let invocation = Invocation { request_id, deadline: Some(SystemTime::now() + TIMEOUT), trace_id: None };
     let Ok(answer) = app.invoke(event.to_string().as_bytes(), &invocation).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };

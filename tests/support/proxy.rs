@@ -31,6 +31,23 @@ pub enum Step {
     Answer(u16, &'static str),
     /// The request reaches the store, and this is answered.
     AnswerAfter(u16, &'static str),
+    /// Nothing is answered, and the request reaches the store when it is released.
+    Late(Arc<Release>),
+}
+
+/// Lets a request go that is held back.
+#[derive(Debug, Default)]
+pub struct Release {
+    now: Notify,
+    arrived: Notify,
+}
+
+impl Release {
+    /// Sends the request to the store and waits for its response.
+    pub async fn arrive(&self) {
+        self.now.notify_one();
+        self.arrived.notified().await;
+    }
 }
 
 pub struct Proxy {
@@ -122,6 +139,12 @@ async fn connection(
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
                 Ok(())
+            }
+            Step::Late(release) => {
+                release.now.notified().await;
+                forward.await;
+                release.arrived.notify_one();
+                return;
             }
             Step::Answer(status, body) => client.write_all(&answer(status, body)).await,
             Step::AnswerAfter(status, body) => {

@@ -1,0 +1,297 @@
+//! The one conditional `UpdateItem`, and the protocol that makes its responses true.
+//!
+//! Every write carries a version, `updated_at`, that must be greater than the stored one. So an attempt that arrives
+//! late, after its request was answered or given up, finds a version that is not less than its own and changes nothing.
+//! Where the stored version is not less than the clock's time, the write is made again as a compare-and-swap on the
+//! stored version. See [`Store::update`].
+
+mod expression;
+mod item;
+mod retry;
+mod version;
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::clients::chain;
+use crate::clock::Clock;
+use crate::distributor::Distributor;
+use crate::problem::{Code, Problem};
+use crate::update::{Access, Update};
+use expression::{Expected, express};
+use item::{Attributes, Edit};
+use retry::{Effect, Failure};
+
+/// How long one attempt may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Attempts of one call, the first included.
+const MAX_ATTEMPTS: u32 = 3;
+/// The wait before the second attempt is random and at most this, before the third at most twice this: short enough
+/// that an attempt which times out leaves time for another.
+const BACKOFF: Duration = Duration::from_millis(50);
+
+/// The table of distributors.
+pub struct Store {
+    client: Client,
+    table_name: String,
+    clock: Clock,
+}
+
+/// The calls of one request, for the log.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// How long they took, retries included.
+    pub duration: Duration,
+    /// How often the store was asked.
+    pub attempts: u32,
+    /// The code of the error that ended them: the store's own, or the kind of failure.
+    pub error_code: Option<String>,
+    /// The HTTP status of that error, if the store responded.
+    pub error_status: Option<u16>,
+    /// The store's id of that request, if it responded.
+    pub aws_request_id: Option<String>,
+    /// Whether an attempt that failed may have been carried out, or may still be.
+    may_have_arrived: bool,
+}
+
+impl Store {
+    /// Creates a client for the table. It sets its own timeouts and makes its own attempts; those of the environment
+    /// are ignored.
+    #[must_use]
+    pub fn new(table_name: String, sdk: &SdkConfig, clock: Clock) -> Self {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+        let config = aws_sdk_dynamodb::config::Builder::from(sdk)
+            .timeout_config(timeouts)
+            // Retries are made here: what a request may be told depends on how each of its attempts failed. Nor is there
+            // a retry quota, which an outage would drain.
+            .retry_config(RetryConfig::disabled())
+            // The timeout of the attempt also bounds a body that arrives too slowly.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self { client: Client::from_conf(config), table_name, clock }
+    }
+
+    /// Opens the connection by a call whose condition can never hold.
+    ///
+    /// # Errors
+    ///
+    /// The cause of any failure but that of the condition, which is the success.
+    pub async fn prime(&self) -> Result<(), String> {
+        let request = || {
+            let request = self.update_item(Uuid::nil()).return_values(ReturnValue::None);
+            request.condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
+        };
+        match attempt(request, &mut Call::default()).await {
+            Err(error) if !is_condition_failure(&error) => {
+                let failure = Failure::of(&error);
+                let status = failure.status.map(|status| format!(", status {status}")).unwrap_or_default();
+                // Nothing of a caller is in this request, so nothing of one can be in its error.
+                Err(format!("{}{status}: {}", failure.code, cause(&error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Carries out an update, unless `deadline` comes first.
+    ///
+    /// One call does it, except where the stored `updated_at` is not before the clock's time, because the clock is
+    /// behind, two writes share a microsecond, or another program wrote something else there. Then the write is made
+    /// again on the condition that the item is still at the stored version, with the first version after that or,
+    /// where the stored one is not in our form, with the clock's time, until it succeeds or is refused for another
+    /// reason.
+    ///
+    /// # Errors
+    ///
+    /// - `distributor_not_found`: the item does not exist or is another node's.
+    /// - `precondition_failed`: the item is at no version that `If-Match` allows, and its `meta` is not what the update
+    ///   asks for.
+    /// - `store_unavailable`: whether something was written is unknown, or the store could not be asked.
+    /// - `internal_error`: the store refused, and nothing was written.
+    pub async fn update(&self, update: Update, deadline: Instant, call: &mut Call) -> Result<Distributor, Problem> {
+        let started = Instant::now();
+        let result = if started < deadline {
+            timeout_at(deadline, self.carry_out(update, call)).await.ok()
+        } else {
+            None
+        };
+        call.duration = started.elapsed();
+        result.unwrap_or_else(|| {
+            call.error_code = Some("DeadlineExceeded".to_owned());
+            Err(unavailable())
+        })
+    }
+
+    async fn carry_out(&self, update: Update, call: &mut Call) -> Result<Distributor, Problem> {
+        let Update { id, access, if_match, change } = update;
+        let edit = Edit::from(change);
+        let mut expected = Expected::Requested;
+        let mut version = version::at(self.clock.now());
+        let mut repetitions = 0;
+        loop {
+            let request = || express(self.update_item(id), access, &if_match, &edit, &expected, &version);
+            let item = match attempt(request, call).await {
+                Ok(UpdateItemOutput { attributes: Some(item), .. }) => {
+                    self.warn_if_far_ahead(id, &expected);
+                    return Ok(item::distributor(id, &item));
+                }
+                Ok(_) => return unreturned(id, access, &edit, version),
+                Err(error) => old_item(error, call)?,
+            };
+            let Some(item) = item else {
+                return Err(not_found().because("absent"));
+            };
+            if let Access::Node(node) = access
+                && item::string(&item, "node_id") != Some(&node.to_string())
+            {
+                return Err(not_found().because("other_node"));
+            }
+            let stored = item::string(&item, "updated_at");
+            // The response to an earlier attempt was lost, and this one has found what that has written.
+            if call.may_have_arrived && stored == Some(&version) && edit.is_applied_to(&item) {
+                return Ok(item::distributor(id, &item));
+            }
+            if !if_match.allows(stored) {
+                let distributor = item::distributor(id, &item);
+                // RFC 9110, 13.1.1: the change has been made already, perhaps by this request when it was sent before.
+                let is_applied = edit.is_applied_to(&item);
+                return if is_applied { Ok(distributor) } else { Err(precondition_failed(&distributor)) };
+            }
+            if matches!(edit, Edit::Nothing) {
+                // All of its condition holds for the item that the store returned: a contradiction.
+                return Err(unavailable());
+            }
+            (expected, version) = self.next(stored);
+            // The first repetition nearly always succeeds. More are needed only where others write at the same time.
+            if repetitions > 0 {
+                backoff(1).await;
+            }
+            repetitions += 1;
+        }
+    }
+
+    /// Returns the condition and the version with which to write over the stored version.
+    fn next(&self, stored: Option<&str>) -> (Expected, String) {
+        let now = || version::at(self.clock.now());
+        match stored {
+            Some(stored) => (Expected::Stored(stored.to_owned()), version::after(stored).unwrap_or_else(now)),
+            None => (Expected::Requested, now()),
+        }
+    }
+
+    fn warn_if_far_ahead(&self, id: Uuid, expected: &Expected) {
+        if let Expected::Stored(stored) = expected
+            && version::is_far_ahead(stored, self.clock.now())
+        {
+            warn!("distributor {id} was written although its updated_at, {stored}, was more than a day in the future");
+        }
+    }
+
+    fn update_item(&self, id: Uuid) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.table_name).key("id", AttributeValue::S(id.to_string()))
+    }
+}
+
+/// Makes a call, with up to three attempts.
+async fn attempt(
+    request: impl Fn() -> UpdateItemFluentBuilder,
+    call: &mut Call,
+) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
+    let mut attempt = 1;
+    loop {
+        call.attempts += 1;
+        let result = request().send().await;
+        let Err(error) = &result else { return result };
+        if attempt == MAX_ATTEMPTS || is_condition_failure(error) {
+            return result;
+        }
+        match Failure::of(error).effect {
+            Effect::Refused => return result,
+            Effect::NotAttempted => {}
+            Effect::Unknown => call.may_have_arrived = true,
+        }
+        backoff(attempt).await;
+        attempt += 1;
+    }
+}
+
+async fn backoff(attempt: u32) {
+    sleep(BACKOFF.mul_f64(f64::from(attempt) * fastrand::f64())).await;
+}
+
+/// Returns the item, if there is one, for which the condition of a call did not hold.
+///
+/// # Errors
+///
+/// The problem of any other error, which is recorded in `call`.
+fn old_item(error: SdkError<UpdateItemError>, call: &mut Call) -> Result<Option<Attributes>, Problem> {
+    let failure = Failure::of(&error);
+    if let SdkError::ServiceError(context) = error
+        && let UpdateItemError::ConditionalCheckFailedException(mut failed) = context.into_err()
+    {
+        return Ok(failed.item.take());
+    }
+    let may_have_arrived = call.may_have_arrived;
+    call.error_code = Some(failure.code);
+    call.error_status = failure.status;
+    call.aws_request_id = failure.aws_request_id;
+    match failure.effect {
+        Effect::Refused if !may_have_arrived => {
+            Err(Problem::new(Code::InternalError, "the distributor could not be updated"))
+        }
+        Effect::Refused | Effect::NotAttempted | Effect::Unknown => Err(unavailable()),
+    }
+}
+
+/// Returns what is known of the distributor after a success whose item the store did not return.
+///
+/// # Errors
+///
+/// `store_unavailable` for a read: nothing was seen.
+fn unreturned(id: Uuid, access: Access, edit: &Edit, version: String) -> Result<Distributor, Problem> {
+    let meta = match edit {
+        Edit::Nothing => return Err(unavailable()),
+        Edit::Remove => None,
+        Edit::Set(meta) => Some(item::meta(meta)),
+    };
+    let node_id = match access {
+        Access::AnyNode => None,
+        Access::Node(node) => Some(node.to_string()),
+    };
+    Ok(Distributor { id, node_id, meta, created_at: None, updated_at: Some(version) })
+}
+
+fn not_found() -> Problem {
+    Problem::new(Code::DistributorNotFound, "the caller has no such distributor")
+}
+
+fn precondition_failed(distributor: &Distributor) -> Problem {
+    Problem::precondition_failed(distributor.entity_tag())
+}
+
+fn unavailable() -> Problem {
+    Problem::new(Code::StoreUnavailable, "the store did not answer in time; repeat the request")
+}
+
+fn is_condition_failure(error: &SdkError<UpdateItemError>) -> bool {
+    matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_)))
+}
+
+/// Returns the text of an error whose request has nothing of a caller in it.
+fn cause(error: &SdkError<UpdateItemError>) -> String {
+    match error {
+        SdkError::ServiceError(context) => context.err().message().unwrap_or("no message").to_owned(),
+        error => chain(error),
+    }
+}
