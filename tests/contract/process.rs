@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::support::embedded::{Embedded, ID, NODE};
+use crate::support::embedded::{Embedded, ID, NODE, documented_item};
 use crate::support::function::embedded;
 use crate::support::issuer::{self, Issuer, claims};
-use crate::support::process::{Outcome, Process, environment};
+use crate::support::process::{DEADLINE, Outcome, Process, REQUEST_ID, environment};
 use crate::support::proxy::{Proxy, Step};
 use crate::support::request::{FRONT_ENDS, FrontEnd, Request};
 use crate::support::signer::{KeyServer, Reply};
@@ -96,6 +97,89 @@ async fn no_event_ends_the_process() {
         let line = read(line);
         assert!(line["request_id"].is_string() && line["message"].is_string(), "{line}");
         assert!(line.get("status").is_none() && line.get("_aws").is_none(), "{line}");
+    }
+}
+
+/// Lambda passes on what the invoker sent, and local tools leave things out.
+#[tokio::test]
+async fn no_header_of_an_invocation_ends_the_process() {
+    for concurrency in ["1", "4"] {
+        let deployment = Deployment::start(&[("AWS_LAMBDA_MAX_CONCURRENCY", concurrency)]).await;
+        let event = deployment.put("{}").event(FrontEnd::HttpApi).to_string();
+        for (name, value) in [
+            ("lambda-runtime-client-context", Some(&br#"{"custom":{"a":1}}"#[..])),
+            ("lambda-runtime-client-context", Some(b"{")),
+            ("lambda-runtime-client-context", Some(b"\xff")),
+            ("lambda-runtime-cognito-identity", Some(b"{}")),
+            ("lambda-runtime-cognito-identity", Some(b"x")),
+            (DEADLINE, None),
+            (DEADLINE, Some(b"")),
+            (DEADLINE, Some(b"soon")),
+            (DEADLINE, Some(b"-1")),
+            (DEADLINE, Some(b"1.5")),
+            (DEADLINE, Some(b"\xff")),
+            (DEADLINE, Some(b"18446744073709551615")),
+            (DEADLINE, Some(b"99999999999999999999")),
+            (DEADLINE, Some(b"0")),
+            ("lambda-runtime-invoked-function-arn", None),
+            ("lambda-runtime-invoked-function-arn", Some(b"\xff")),
+            ("lambda-runtime-trace-id", Some(b"\xff")),
+            ("lambda-runtime-aws-tenant-id", Some(b"\xff")),
+            ("lambda-runtime-invocation-id", Some(b"\xff")),
+            (REQUEST_ID, Some(b"a b/../?#%ff")),
+            (REQUEST_ID, Some("\u{e4}".as_bytes())),
+        ] {
+            // More than there are workers, so that each of them meets it; but an id names one invocation.
+            let times = if name == REQUEST_ID { 1 } else { 8 };
+            let headers = [(name, value)];
+            let answers = (0..times).map(|_| deployment.process.invoke_with(event.as_bytes(), &headers));
+            for answer in futures_util::future::join_all(answers).await {
+                assert_eq!(answer.answer().outcome(), "200", "{name}: {:?}", value.map(String::from_utf8_lossy));
+            }
+        }
+        // Without an id there is nothing to respond to, and a line that says so.
+        deployment.process.drop_one(event.as_bytes());
+        assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
+        let lines = deployment.process.stop().await;
+        let errors: Vec<_> = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "ERROR").collect();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(errors[0]["message"].as_str().unwrap().contains(REQUEST_ID), "{errors:#?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_runtime_api_the_process_ends_and_says_so() {
+    for concurrency in ["1", "8"] {
+        let mut deployment = Deployment::start(&[("AWS_LAMBDA_MAX_CONCURRENCY", concurrency)]).await;
+        assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
+        deployment.process.end_api();
+        let (status, lines) = deployment.process.end().await;
+        assert!(!status.success(), "{concurrency}");
+        let last = read(lines.last().unwrap());
+        assert_eq!(last["level"], "FATAL", "{lines:#?}");
+        assert!(last["message"].as_str().unwrap().starts_with("the Runtime API is out of reach"), "{last}");
+        // The line of the request, and this one.
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_far_future_version_is_written_with_a_warning() {
+    for (stored, warnings) in [("2099-01-01T00:00:00.000000Z", 1), ("2020-01-01T00:00:00.000000Z", 0)] {
+        let deployment = Deployment::start(&[]).await;
+        let mut item = documented_item();
+        item.insert("updated_at".to_owned(), AttributeValue::S(stored.to_owned()));
+        deployment.store.put(item).await;
+        let answer = deployment.process.send(&deployment.put(SET).event(FrontEnd::HttpApi)).await;
+        assert_eq!(answer.outcome(), "200");
+        let lines = deployment.process.stop().await;
+        let found: Vec<_> = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "WARN").collect();
+        assert_eq!(found.len(), warnings, "{lines:#?}");
+        if let [warning] = &found[..] {
+            assert_eq!(answer.body["updated_at"], "2099-01-01T00:00:00.000001Z");
+            let message = warning["message"].as_str().unwrap();
+            assert!(message.contains(ID) && message.contains(stored), "{message}");
+        }
     }
 }
 

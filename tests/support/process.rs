@@ -8,17 +8,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::routing::{get, post};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 
 use super::embedded::{Embedded, TABLE};
 use super::issuer::{AUDIENCE, ISSUER, Issuer};
 use super::request::Answer;
+
+pub const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
+pub const DEADLINE: &str = "lambda-runtime-deadline-ms";
 
 /// What the process posted for an invocation.
 #[derive(Debug)]
@@ -39,8 +43,7 @@ impl Outcome {
 }
 
 struct Invocation {
-    id: String,
-    deadline: u128,
+    headers: HeaderMap,
     event: Vec<u8>,
 }
 
@@ -57,6 +60,14 @@ pub struct Process {
     lines: Arc<Mutex<Vec<String>>>,
     output: Option<tokio::task::JoinHandle<()>>,
     count: std::sync::atomic::AtomicU32,
+    /// Of the Runtime API, which goes with it.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end_api();
+    }
 }
 
 /// The environment that Lambda sets, and the settings of a deployment with this store and issuer.
@@ -93,9 +104,11 @@ impl Process {
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .with_state(Arc::clone(&api));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        listener.set_nonblocking(true).unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.spawn(async move { axum::serve(TcpListener::from_std(listener).unwrap(), router).await });
         environment.entry("AWS_LAMBDA_RUNTIME_API".to_owned()).or_insert(address.to_string());
         let mut child = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
             .env_clear()
@@ -118,7 +131,7 @@ impl Process {
             let _ = stderr.read_to_string(&mut rest).await;
             collected.lock().unwrap().extend(rest.lines().map(|line| format!("stderr: {line}")));
         });
-        Self { child, api, queue, lines, output: Some(output), count: 0.into() }
+        Self { child, api, queue, lines, output: Some(output), count: 0.into(), runtime: Some(runtime) }
     }
 
     /// Waits until the process asks for an event.
@@ -131,13 +144,42 @@ impl Process {
     }
 
     pub async fn invoke_within(&self, event: &[u8], left: Duration) -> Outcome {
+        let deadline = (SystemTime::now() + left).duration_since(UNIX_EPOCH).unwrap().as_millis();
+        self.invoke_with(event, &[(DEADLINE, Some(deadline.to_string().as_bytes()))]).await
+    }
+
+    /// Sends an event with headers besides the usual ones, or in their place; `None` takes one away.
+    pub async fn invoke_with(&self, event: &[u8], changes: &[(&'static str, Option<&[u8]>)]) -> Outcome {
         let count = self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let id = format!("invocation-{count}");
+        let deadline = (SystemTime::now() + Duration::from_secs(30)).duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, id.parse().unwrap());
+        headers.insert(DEADLINE, deadline.to_string().parse().unwrap());
+        headers.insert("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:f".parse().unwrap());
+        for (name, value) in changes {
+            match value {
+                Some(value) => drop(headers.insert(*name, HeaderValue::from_bytes(value).unwrap())),
+                None => drop(headers.remove(*name)),
+            }
+        }
+        let id = headers.get(REQUEST_ID).map_or(id, |id| String::from_utf8_lossy(id.as_bytes()).into_owned());
         let (sender, receiver) = oneshot::channel();
         self.api.waiting.lock().unwrap().insert(id.clone(), sender);
-        let deadline = (SystemTime::now() + left).duration_since(UNIX_EPOCH).unwrap().as_millis();
-        self.queue.send(Invocation { id, deadline, event: event.to_vec() }).unwrap();
+        self.queue.send(Invocation { headers, event: event.to_vec() }).unwrap();
         tokio::time::timeout(Duration::from_mins(1), receiver).await.expect("an answer").expect("an answer")
+    }
+
+    /// Sends an event without an id, which no one can respond to.
+    pub fn drop_one(&self, event: &[u8]) {
+        self.queue.send(Invocation { headers: HeaderMap::new(), event: event.to_vec() }).unwrap();
+    }
+
+    /// Ends the Runtime API: its connections close, and nothing listens at its address.
+    pub fn end_api(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 
     pub async fn send(&self, event: &Value) -> Answer {
@@ -173,11 +215,7 @@ async fn next(State(api): State<Arc<Api>>) -> (HeaderMap, Vec<u8>) {
     api.ready.notify_one();
     let invocation = api.queue.lock().await.recv().await;
     let Some(invocation) = invocation else { return std::future::pending().await };
-    let mut headers = HeaderMap::new();
-    headers.insert("lambda-runtime-aws-request-id", invocation.id.parse().unwrap());
-    headers.insert("lambda-runtime-deadline-ms", invocation.deadline.to_string().parse().unwrap());
-    headers.insert("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:f".parse().unwrap());
-    (headers, invocation.event)
+    (invocation.headers, invocation.event)
 }
 
 async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
