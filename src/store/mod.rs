@@ -29,7 +29,7 @@ use crate::clients::chain;
 use crate::clock::Clock;
 use crate::distributor::Distributor;
 use crate::problem::{Code, Problem};
-use crate::update::{Access, Update};
+use crate::update::{Access, IfMatch, Update};
 use expression::{Expected, express};
 use item::{Attributes, Edit};
 use retry::{Effect, Failure};
@@ -158,15 +158,17 @@ impl Store {
                 return Err(not_found().because("other_node"));
             }
             let stored = item::string(&item, "updated_at");
-            // The response to an earlier attempt was lost, and this one has found what that has written.
-            if call.may_have_arrived && stored == Some(&version) && edit.is_applied_to(&item) {
-                return Ok(item::distributor(id, &item));
-            }
+            let is_applied = edit.is_applied_to(&item);
             if !if_match.allows(stored) {
                 let distributor = item::distributor(id, &item);
-                // RFC 9110, 13.1.1: the change has been made already, perhaps by this request when it was sent before.
-                let is_applied = edit.is_applied_to(&item);
+                // RFC 9110, 13.1.1: the change has been made already, by an earlier attempt, by this request when it was
+                // sent before, or by another that asked for the same.
                 return if is_applied { Ok(distributor) } else { Err(precondition_failed(&distributor)) };
+            }
+            // The response to an earlier attempt was lost, and this one has found what that has written. (With tags, a
+            // version that they allow was there before.)
+            if if_match == IfMatch::Any && call.may_have_arrived && is_applied && stored == Some(&version) {
+                return Ok(item::distributor(id, &item));
             }
             if matches!(edit, Edit::Nothing) {
                 // All of its condition holds for the item that the store returned: a contradiction.

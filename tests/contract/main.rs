@@ -22,6 +22,7 @@ mod fuzz;
 mod model;
 mod openapi;
 mod process;
+mod simulation;
 mod stateful;
 mod token;
 mod write;

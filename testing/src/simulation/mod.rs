@@ -1,0 +1,509 @@
+//! A deterministic simulation of the function: the real handler, in several instances whose clocks differ, with clients
+//! that set, remove and read the same distributors, a model of the store, and a network that loses, delays, repeats and
+//! breaks what goes over it. Time is tokio's paused clock. What was observed is checked against what must hold.
+//!
+//! A seed is a run: the same seed draws the same plan and leads to the same history.
+
+pub mod history;
+pub mod network;
+pub mod plan;
+pub mod store;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use update_distributor::clients::Clients;
+use update_distributor::clock::Clock;
+use update_distributor::config::Config;
+use update_distributor::handler::{App, Invocation};
+use update_distributor::log::{Level, Log};
+
+use history::{History, Request, Response, State, Violation, stored_meta};
+use network::{Attempts, Network, REQUEST};
+use plan::{Action, ClockPlan, Plan, Planned, TARGETS, Tag};
+use store::{Item, Reply, Store};
+
+const NODE: &str = "e40efce4-38a3-46c4-a202-e8db95d0409c";
+const OTHER_NODE: &str = "0b1e2d3c-4a59-4687-8796-a5b4c3d2e1f0";
+const IDS: [&str; TARGETS] = [
+    "39e8003c-6342-4fd3-97a1-3f2a7b437d0a",
+    "9f8e7d6c-5b4a-4938-8271-605f4e3d2c1b",
+    "1a2b3c4d-5e6f-4708-9192-a3b4c5d6e7f8",
+    "ffffffff-ffff-4fff-bfff-ffffffffffff",
+];
+
+/// The time of the run at its start: 2026-01-01T00:00:00Z.
+const START: Duration = Duration::from_secs(1_767_225_600);
+
+/// How often a client repeats a request that had no definite response.
+const REPETITIONS: usize = 3;
+
+/// What a run has counted.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Requests, repetitions included.
+    pub requests: usize,
+    /// Faults that were met: attempts with which something went wrong, and requests whose instance was frozen.
+    pub faults: usize,
+    /// Attempts that reached the store.
+    pub calls: usize,
+    /// The statuses that clients have received.
+    pub statuses: BTreeSet<u64>,
+    /// The expressions that the store was sent, with one tag for any number of them.
+    pub expressions: BTreeSet<(Option<String>, String)>,
+}
+
+impl Report {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        let Self { requests, faults, calls, statuses, expressions } = other;
+        self.requests += requests;
+        self.faults += faults;
+        self.calls += calls;
+        self.statuses.extend(statuses);
+        self.expressions.extend(expressions);
+    }
+}
+
+/// Requests of one run, without repetitions: enough for conflicts, few enough to be read.
+pub const REQUESTS: usize = 40;
+
+/// Makes the runs of all these seeds, on as many threads as there are processors.
+///
+/// # Errors
+///
+/// What was not allowed in the first run that failed, with its seed and the shortest history that leads to it.
+pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
+    let (next, end) = (AtomicU64::new(seeds.start), seeds.end);
+    let work = || -> Result<Report, String> {
+        let mut report = Report::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return Ok(report);
+            }
+            // Where one has failed, the others stop.
+            report.add(run(seed).inspect_err(|_| next.store(end, Ordering::Relaxed))?);
+        }
+    };
+    let reports: Vec<Result<Report, String>> = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
+    });
+    let mut sum = Report::default();
+    for report in reports {
+        sum.add(report?);
+    }
+    Ok(sum)
+}
+
+/// Makes the run of a seed.
+///
+/// # Errors
+///
+/// What was not allowed, with the seed and the shortest history that leads to it.
+pub fn run(seed: u64) -> Result<Report, String> {
+    let plan = Plan::new(seed, REQUESTS);
+    let (report, _, verdict) = execute(&plan);
+    verdict.map(|()| report).map_err(|_| describe(&shrink(plan)))
+}
+
+/// Makes the run of a seed and returns all that happened in it, in words.
+pub fn history(seed: u64) -> String {
+    describe(&Plan::new(seed, REQUESTS))
+}
+
+/// Leaves out of a plan that fails whatever can be left out.
+fn shrink(mut plan: Plan) -> Plan {
+    let fails = |plan: &Plan| execute(plan).2.is_err();
+    loop {
+        let before = plan.requests.len() + plan.faults();
+        // Large parts first.
+        let mut size = plan.requests.len().div_ceil(2);
+        while size > 0 {
+            let mut start = 0;
+            while start < plan.requests.len() {
+                let mut shorter = plan.clone();
+                shorter.requests.drain(start..(start + size).min(plan.requests.len()));
+                if fails(&shorter) { plan = shorter } else { start += size }
+            }
+            size /= 2;
+        }
+        for index in 0..plan.requests.len() {
+            for fate in 0..plan.requests[index].fates.len() {
+                let mut simpler = plan.clone();
+                if simpler.requests[index].fates[fate].fault.take().is_some() && fails(&simpler) {
+                    plan = simpler;
+                }
+            }
+        }
+        for list in [0, 1] {
+            let mut simpler = plan.clone();
+            match list {
+                0 => simpler.freezes.clear(),
+                _ => simpler.clocks.iter_mut().for_each(|clock| *clock = ClockPlan { jumps: Vec::new(), ..*clock }),
+            }
+            if fails(&simpler) {
+                plan = simpler;
+            }
+        }
+        if plan.requests.len() + plan.faults() == before {
+            return plan;
+        }
+    }
+}
+
+fn describe(plan: &Plan) -> String {
+    let (_, history, verdict) = execute(plan);
+    let mut text = match verdict {
+        Ok(()) => "all of it is allowed".to_owned(),
+        Err(violation) => violation.to_string(),
+    };
+    let _ = write!(text, "\nseed {}\n{plan}", plan.seed);
+    for (time, event) in &history.events {
+        let _ = writeln!(text, "{:>9.3} s  {event}", time.as_secs_f64());
+    }
+    text
+}
+
+fn execute(plan: &Plan) -> (Report, History, Result<(), Violation>) {
+    fastrand::seed(plan.seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let world = runtime.expect("a runtime").block_on(async {
+        let world = World::new(plan);
+        let mut instances = Vec::new();
+        for clock in &plan.clocks {
+            instances.push(Arc::new(Instance::new(&world, clock).await));
+        }
+        let mut clients = JoinSet::new();
+        for client in 0.. {
+            let requests: Vec<_> = plan.requests.iter().filter(|request| request.client == client).cloned().collect();
+            if plan.requests.iter().all(|request| request.client < client) {
+                break;
+            }
+            clients.spawn(Client { world: Arc::clone(&world), instances: instances.clone() }.send_all(requests));
+        }
+        clients.join_all().await;
+        // Whatever is still under way arrives.
+        sleep(Duration::from_mins(5)).await;
+        world
+    });
+    let mut state = world.lock();
+    let (history, mut report) = (std::mem::take(&mut state.history), std::mem::take(&mut state.report));
+    report.requests = history.requests.len();
+    report.faults += history.requests.iter().filter(|request| request.frozen).count();
+    report.statuses = history.requests.iter().filter_map(|request| Some(request.response.as_ref()?.status)).collect();
+    let verdict = history.check();
+    (report, history, verdict)
+}
+
+/// The store and everything that is observed.
+#[derive(Debug)]
+pub struct World {
+    start: Instant,
+    plan: Plan,
+    state: Mutex<Observed>,
+}
+
+#[derive(Debug)]
+struct Observed {
+    store: Store,
+    history: History,
+    report: Report,
+}
+
+impl World {
+    fn new(plan: &Plan) -> Arc<Self> {
+        let mut store = Store::default();
+        let mut history = History::default();
+        for (target, id) in IDS.into_iter().enumerate() {
+            let item = plan.stored.get(target).map(|stored| {
+                let node = if target == 2 { OTHER_NODE } else { NODE };
+                let mut item = Item::from_iter([("id".to_owned(), json!({"S": id})), ("node_id".to_owned(), json!({"S": node}))]);
+                item.extend(stored.map(|stored| ("updated_at".to_owned(), json!({"S": stored}))));
+                item
+            });
+            store.0.extend(item.clone().map(|item| (id.to_owned(), item)));
+            history.states[target].push(State { from: 0, by: None, item });
+        }
+        let state = Mutex::new(Observed { store, history, report: Report::default() });
+        Arc::new(Self { start: Instant::now(), plan: plan.clone(), state })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        self.state.lock().expect("nothing panics while it holds the lock")
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn note(&self, event: String) {
+        self.lock().history.events.push((self.elapsed(), event));
+    }
+
+    fn fault(&self, event: String) {
+        self.lock().report.faults += 1;
+        self.note(event);
+    }
+
+    fn update_item(&self, number: usize, attempt: usize, body: &Value) -> Reply {
+        let elapsed = self.elapsed();
+        let mut state = self.lock();
+        let Observed { store, history, report } = &mut *state;
+        report.calls += 1;
+        let text = |name: &str| body[name].as_str().map(str::to_owned);
+        let condition = text("ConditionExpression").unwrap_or_default();
+        let condition = match condition.split_once(" IN (") {
+            Some((before, after)) => format!("{before} IN (:tag0{}", after.trim_start_matches(|char| char != ')')),
+            None => condition,
+        };
+        report.expressions.insert((text("UpdateExpression"), condition));
+        let reply = store.update_item(body);
+        let moment = history.moment();
+        let target = history.requests[number].planned.target;
+        let event = match &reply {
+            Reply::Done(item) if body.get("UpdateExpression").is_some() => {
+                history.states[target].push(State { from: moment, by: Some(number), item: Some(item.clone()) });
+                format!("writes version {} with {}", item["updated_at"]["S"], meta_of(item))
+            }
+            Reply::Done(_) => "reads".to_owned(),
+            Reply::ConditionFailed(item) => {
+                let stored = item.as_ref().and_then(|item| item.get("updated_at")).unwrap_or(&Value::Null);
+                format!("finds its condition failed at version {}", stored["S"])
+            }
+        };
+        history.events.push((elapsed, format!("request {number} attempt {attempt} {event}")));
+        reply
+    }
+
+    /// Returns when an instance that is frozen now goes on.
+    fn frozen_until(&self, instance: usize) -> Option<Instant> {
+        let now = u64::try_from(self.elapsed().as_millis()).expect("a short run");
+        let freezes = self.plan.freezes.iter().filter(|freeze| freeze.instance == instance);
+        let until = freezes.filter(|freeze| (freeze.from..freeze.until).contains(&now)).map(|freeze| freeze.until).max();
+        until.map(|until| self.start + Duration::from_millis(until))
+    }
+}
+
+fn meta_of(item: &Item) -> String {
+    item.get("meta").map_or("no meta".to_owned(), |meta| meta["M"]["path"]["S"].to_string())
+}
+
+struct Instance {
+    app: App,
+    clock: Clock,
+}
+
+impl Instance {
+    async fn new(world: &Arc<World>, plan: &ClockPlan) -> Self {
+        let (time, plan) = (Arc::clone(world), plan.clone());
+        let clock = Clock::new(move || reading(&plan, time.elapsed()));
+        let http = SharedHttpConnector::new(Network(Arc::clone(world)));
+        let sdk_http = http.clone();
+        let credentials = Credentials::new("any", "any", None, None, "simulation");
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client_fn(move |_, _| sdk_http.clone()))
+            .build();
+        let settings = [
+            ("TABLE_NAME", "distributors"),
+            ("TOKEN_ISSUER", "https://issuer.example"),
+            ("TOKEN_AUDIENCE", "distributors"),
+            ("TOKEN_JWKS", &token().1),
+            ("AWS_REGION", "eu-central-1"),
+            ("PRIME", "false"),
+        ];
+        let config = Config::from_env(|name| {
+            settings.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
+        });
+        let log = Log::new(Level::Fatal, true, None, Box::new(std::io::sink()));
+        let clients = Clients { http, sdk, clock: clock.clone() };
+        Self { app: App::new(config.expect("the settings are right"), clients, log).await, clock }
+    }
+}
+
+fn reading(plan: &ClockPlan, elapsed: Duration) -> SystemTime {
+    let jumps = plan.jumps.iter().filter(|(at, _)| Duration::from_millis(*at) <= elapsed);
+    let ahead = plan.ahead + jumps.map(|(_, by)| by).sum::<i64>();
+    let now = (START + elapsed).as_micros().checked_add_signed(i128::from(ahead) * 1_000).expect("after 1970");
+    let shown = now - now % u128::from(plan.resolution);
+    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(shown).expect("before 2500"))
+}
+
+/// A token of [`NODE`], and the key set that verifies it.
+fn token() -> &'static (String, String) {
+    static TOKEN: OnceLock<(String, String)> = OnceLock::new();
+    TOKEN.get_or_init(|| {
+        let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let claims = json!({"iss": "https://issuer.example", "aud": "distributors", "exp": 4_000_000_000_u64, "node_id": NODE});
+        let signed = format!("{}.{}", encode(br#"{"alg":"EdDSA"}"#), encode(claims.to_string().as_bytes()));
+        let signature = encode(key.sign(signed.as_bytes()).as_ref());
+        let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())}]});
+        (format!("{signed}.{signature}"), jwks.to_string())
+    })
+}
+
+struct Client {
+    world: Arc<World>,
+    instances: Vec<Arc<Instance>>,
+}
+
+impl Client {
+    async fn send_all(self, requests: Vec<Planned>) {
+        let mut seen: [Vec<String>; TARGETS] = Default::default();
+        for planned in requests {
+            sleep(Duration::from_millis(planned.pause)).await;
+            let known = &mut seen[planned.target];
+            let mut last = known.iter().rev().cloned();
+            let tags = match planned.tag {
+                Tag::None | Tag::Any => None,
+                Tag::Seen => Some(last.by_ref().take(1).collect()),
+                Tag::Before => Some(last.skip(1).take(1).collect()),
+                Tag::Both => Some(last.take(2).collect()),
+            };
+            // Whoever has seen nothing has no tag to send.
+            let tags: Option<Vec<String>> = tags.filter(|tags: &Vec<_>| !tags.is_empty());
+            let mut planned = planned;
+            for repetition in 0..=REPETITIONS {
+                let response = self.send(&planned, tags.as_ref()).await;
+                if let Some(Response { tag: Some(tag), .. }) = &response
+                    && known.last() != Some(tag)
+                {
+                    known.push(tag.clone());
+                }
+                if response.is_some_and(|response| response.status != 503) || repetition == REPETITIONS {
+                    break;
+                }
+                // The same again, as documented. Now everything goes well, or the run might never end.
+                planned.fates.clear();
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    async fn send(&self, planned: &Planned, tags: Option<&Vec<String>>) -> Option<Response> {
+        let event = event(planned, tags);
+        let instance = Arc::clone(&self.instances[planned.instance]);
+        let number = {
+            let mut state = self.world.lock();
+            let sent = state.history.moment();
+            let (planned, tags) = (planned.clone(), tags.cloned());
+            state.history.requests.push(Request { planned, tags, frozen: false, sent, response: None });
+            state.history.requests.len() - 1
+        };
+        let (action, target, left) = (planned.action, planned.target, planned.left);
+        let sent = format!("client {} sends request {number} to instance {}", planned.client, planned.instance);
+        self.world.note(format!("{sent}: {action:?} of distributor {target}, If-Match {tags:?}, {left} ms"));
+        let left = Duration::from_millis(left);
+        let invocation =
+            Invocation { request_id: number.to_string(), deadline: Some(instance.clock.now() + left), trace_id: None };
+        let (sender, receiver) = oneshot::channel();
+        let attempts = Attempts { request: number, fates: planned.fates.clone(), count: 0.into() };
+        let work = REQUEST.scope(Arc::new(attempts), async move {
+            let response = instance.app.invoke(event.as_bytes(), &invocation).await.expect("an HTTP event");
+            // Where Lambda has given up, no one waits for it.
+            let _ = sender.send(serde_json::to_value(response).expect("a response is JSON"));
+        });
+        tokio::spawn(Freezable {
+            work: Box::pin(work),
+            thaw: None,
+            world: Arc::clone(&self.world),
+            instance: planned.instance,
+            request: number,
+        });
+        let started = Instant::now();
+        let received = timeout(left, receiver).await;
+        let took = started.elapsed();
+        let Ok(received) = received else {
+            self.world.note(format!("request {number} is given up"));
+            return None;
+        };
+        let received = received.expect("the function responds");
+        let body: Value = serde_json::from_str(received["body"].as_str().expect("a body")).expect("JSON");
+        let tag = received["headers"]["etag"].as_str().map(|tag| tag.trim_matches('"').to_owned());
+        let status = received["statusCode"].as_u64().expect("a status");
+        self.world.note(format!("request {number} is answered {status}, ETag {tag:?}"));
+        let mut state = self.world.lock();
+        let response = Response { at: state.history.moment(), took, status, tag, body };
+        state.history.requests[number].response = Some(response.clone());
+        Some(response)
+    }
+}
+
+fn event(planned: &Planned, tags: Option<&Vec<String>>) -> String {
+    let body = match planned.action {
+        Action::Set(_) => {
+            let meta = stored_meta(planned.action).expect("a configuration");
+            json!({"meta": {"path": meta["M"]["path"]["S"]}})
+        }
+        Action::Remove => json!({"meta": null}),
+        Action::Read => json!({}),
+    };
+    let mut headers = json!({"authorization": format!("Bearer {}", token().0), "x-target-server": "integration"});
+    match tags {
+        Some(tags) => {
+            let tags: Vec<_> = tags.iter().map(|tag| format!("\"{tag}\"")).collect();
+            headers["if-match"] = tags.join(", ").into();
+        }
+        None if planned.tag == Tag::Any => headers["if-match"] = "*".into(),
+        None => {}
+    }
+    let event = json!({
+        "rawPath": format!("/api/v1/integration/distributors/{}", IDS[planned.target]),
+        "requestContext": {"http": {"method": "PUT"}},
+        "headers": headers,
+        "body": body.to_string(),
+    });
+    event.to_string()
+}
+
+/// The work of an instance on a request, which rests while the instance is frozen.
+struct Freezable {
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    thaw: Option<Pin<Box<Sleep>>>,
+    world: Arc<World>,
+    instance: usize,
+    request: usize,
+}
+
+impl Future for Freezable {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        while let Some(until) = self.world.frozen_until(self.instance) {
+            let request = self.request;
+            self.world.lock().history.requests[request].frozen = true;
+            let mut thaw = Box::pin(sleep_until(until));
+            if thaw.as_mut().poll(context).is_pending() {
+                self.thaw = Some(thaw);
+                return Poll::Pending;
+            }
+        }
+        self.thaw = None;
+        self.work.as_mut().poll(context)
+    }
+}
