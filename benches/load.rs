@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 async fn run(concurrency: usize) -> bool {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", &*concurrency.to_string())];
-    let process = Process::start(&store, &issuer, &settings).await;
+    let process = Process::start(&store, &issuer, &settings);
     process.ready().await;
     let token = issuer.sign(&claims(NODE, 36_000));
     let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(REQUESTS)));

@@ -28,8 +28,8 @@ use crate::log::{Entry, Log};
 use crate::problem::{Code, Problem, entity_tag_header};
 use crate::request::{self, Request};
 use crate::store::{Call, Store};
-use crate::token::fetch::KeyStore;
 use crate::token::Verifier;
+use crate::token::fetch::KeyStore;
 use crate::update::{Access, Change, Update};
 use crate::webhook::Reach;
 

@@ -251,8 +251,7 @@ pub fn if_match(input: &[u8]) {
     match request.if_match() {
         Ok(IfMatch::Any) => assert_eq!(value.trim_matches([' ', '\t']), "*"),
         Ok(IfMatch::OneOf(found)) => {
-            let found: Vec<_> =
-                found.iter().map(|tag| tag.opaque().to_owned()).collect();
+            let found: Vec<_> = found.iter().map(|tag| tag.opaque().to_owned()).collect();
             assert_eq!(Some(found), expected);
         }
         Err(_) => assert_eq!(expected, None, "{value:?}"),

@@ -37,9 +37,9 @@ fn update(request: UpdateItemFluentBuilder, edit: &Edit, version: &str) -> Updat
     let now = || string(version);
     match edit {
         Edit::Nothing => request,
-        Edit::Remove => request
-            .update_expression("SET updated_at = :now REMOVE meta")
-            .expression_attribute_values(":now", now()),
+        Edit::Remove => {
+            request.update_expression("SET updated_at = :now REMOVE meta").expression_attribute_values(":now", now())
+        }
         Edit::Set(meta) => request
             .update_expression("SET meta = :meta, updated_at = :now")
             .expression_attribute_values(":now", now())

@@ -121,11 +121,8 @@ impl Store {
     /// - `internal_error`: the store refused, and nothing was written.
     pub async fn update(&self, update: Update, deadline: Instant, call: &mut Call) -> Result<Distributor, Problem> {
         let started = Instant::now();
-        let result = if started < deadline {
-            timeout_at(deadline, self.carry_out(update, call)).await.ok()
-        } else {
-            None
-        };
+        let result =
+            if started < deadline { timeout_at(deadline, self.carry_out(update, call)).await.ok() } else { None };
         call.duration = started.elapsed();
         result.unwrap_or_else(|| {
             call.error_code = Some("DeadlineExceeded".to_owned());

@@ -66,11 +66,8 @@ async fn the_forms_of_the_answer() {
         (FrontEnd::LoadBalancer, false, true),
         (FrontEnd::LoadBalancerMultiValue, true, true),
     ] {
-        let invocation = update_distributor::handler::Invocation {
-            request_id: "id".to_owned(),
-            deadline: None,
-            trace_id: None,
-        };
+        let invocation =
+            update_distributor::handler::Invocation { request_id: "id".to_owned(), deadline: None, trace_id: None };
         let event = function.put("{}").event(front_end).to_string();
         let answer = function.app.invoke(event.as_bytes(), &invocation).await.unwrap();
         let answer = serde_json::to_value(answer).unwrap();
@@ -115,11 +112,8 @@ async fn set_remove_and_read() {
 async fn members_of_the_answer_stand_in_the_documented_order() {
     let function = Function::new().await;
     let event = function.put(META).event(FrontEnd::HttpApi).to_string();
-    let invocation = update_distributor::handler::Invocation {
-        request_id: "id".to_owned(),
-        deadline: None,
-            trace_id: None,
-    };
+    let invocation =
+        update_distributor::handler::Invocation { request_id: "id".to_owned(), deadline: None, trace_id: None };
     let answer = function.app.invoke(event.as_bytes(), &invocation).await.unwrap();
     let answer = serde_json::to_value(answer).unwrap();
     let body = answer["body"].as_str().unwrap();

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     missing_docs
 )]
@@ -24,5 +25,6 @@ mod openapi;
 mod process;
 mod simulation;
 mod stateful;
+mod time;
 mod token;
 mod write;

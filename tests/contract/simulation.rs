@@ -22,10 +22,8 @@ fn every_response_of_the_simulation_is_true() {
     assert!(requests >= 20_000, "{requests}");
     // Runs in which these never happened would prove nothing.
     assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 404, 412, 500, 503]);
-    let known: BTreeSet<_> = EXPRESSIONS
-        .iter()
-        .map(|(update, condition)| (update.map(str::to_owned), (*condition).to_owned()))
-        .collect();
+    let known: BTreeSet<_> =
+        EXPRESSIONS.iter().map(|(update, condition)| (update.map(str::to_owned), (*condition).to_owned())).collect();
     assert_eq!(expressions, known, "the expressions for which the model is held to the embedded store");
 }
 
@@ -79,7 +77,8 @@ fn items() -> Vec<Option<Item>> {
     for version in &versions {
         for node in &nodes {
             for meta in &metas {
-                let attributes = [("id", &json!({"S": ID})), ("updated_at", version), ("node_id", node), ("meta", meta)];
+                let attributes =
+                    [("id", &json!({"S": ID})), ("updated_at", version), ("node_id", node), ("meta", meta)];
                 let present = attributes.into_iter().filter(|(_, value)| !value.is_null());
                 items.push(Some(present.map(|(name, value)| (name.to_owned(), value.clone())).collect()));
             }
@@ -134,7 +133,8 @@ async fn the_model_of_the_store_is_as_the_embedded_store() {
 }
 
 /// The embedded store verifies none, but wants one.
-const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=any/20260101/eu-central-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+const SIGNATURE: &str =
+    "AWS4-HMAC-SHA256 Credential=any/20260101/eu-central-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
 
 /// Calls the embedded store without the SDK.
 async fn raw(clients: &update_distributor::clients::Clients, store: &Embedded, operation: &str, body: &Value) -> Value {

@@ -3,12 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use chrono::DateTime;
 use serde_json::{Value, json};
@@ -505,8 +503,10 @@ async fn an_outage_uses_up_no_quota() {
 #[tokio::test]
 async fn nothing_listens() {
     let store = embedded().await;
-    let gone = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
-    let function = Function::behind(store, &format!("http://{gone}"), &[]).await;
+    // Bound and not listening, so that connections are refused and no one else takes the port.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let function = Function::behind(store, &format!("http://{}", socket.local_addr().unwrap()), &[]).await;
     assert_eq!(function.call(&function.put(SET)).await.outcome(), "503 store_unavailable");
 }
 
@@ -550,45 +550,22 @@ async fn a_write_whose_item_is_not_returned_is_a_success() {
     }
 }
 
+/// The rules about time are tested on paused time; this is what the real client does with a real connection.
 #[tokio::test]
-async fn hanging_attempts_leave_time_for_another() {
+async fn attempts_that_hang_are_given_up() {
     for step in [Step::Hang, Step::HangAfter, Step::Trickle] {
         let proxied = Proxied::new().await;
-        let request =
-            proxied.function.put(SET).with("if-match", &format!("\"{AT}\"")).event(FrontEnd::HttpApi).to_string();
-        proxied.proxy.script([step.clone()]);
-        let started = Instant::now();
-        let answer = proxied.function.within(request.as_bytes(), Duration::from_millis(2_600)).await.unwrap();
+        let request = proxied.function.put(SET).with("if-match", &format!("\"{AT}\""));
+        let answer = proxied.call(&request, [step.clone()]).await;
         assert_eq!(answer.outcome(), "200", "{step:?}");
-        assert!(started.elapsed() < Duration::from_millis(2_300), "{step:?}");
         assert_stored(&proxied.item().await, &answer);
+        assert_eq!(proxied.function.last_line()["store_attempts"], 2, "{step:?}");
     }
-}
-
-#[tokio::test]
-async fn three_attempts_that_hang() {
     let proxied = Proxied::new().await;
     let answer = proxied.call(&proxied.function.put(SET), vec![Step::Hang; 3]).await;
     assert_eq!(answer.outcome(), "503 store_unavailable");
     let line = proxied.function.last_line();
     assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("TimeoutError"), &json!(3)));
-    let store_ms = line["store_ms"].as_f64().unwrap();
-    assert!((6_000.0..6_500.0).contains(&store_ms), "{store_ms}");
-}
-
-#[tokio::test]
-async fn the_deadline_is_kept() {
-    for (left, steps) in [(1_000, vec![Step::Hang]), (3_000, vec![Step::Hang, Step::Hang]), (350, vec![Step::Hang])] {
-        let proxied = Proxied::new().await;
-        let request = proxied.function.put(SET).event(FrontEnd::HttpApi).to_string();
-        proxied.proxy.script(steps);
-        let started = Instant::now();
-        let answer = proxied.function.within(request.as_bytes(), Duration::from_millis(left)).await.unwrap();
-        let elapsed = started.elapsed();
-        assert_eq!(answer.outcome(), "503 store_unavailable", "{left}");
-        assert!(elapsed < Duration::from_millis(left - 250), "{left}: {elapsed:?}");
-        assert!(elapsed > Duration::from_millis(left - 350), "{left}: {elapsed:?}");
-    }
 }
 
 #[tokio::test]

@@ -89,14 +89,14 @@ pub fn environment(endpoint: &str, issuer: &Issuer) -> HashMap<String, String> {
 }
 
 impl Process {
-    pub async fn start(store: &Embedded, issuer: &Issuer, settings: &[(&str, &str)]) -> Self {
+    pub fn start(store: &Embedded, issuer: &Issuer, settings: &[(&str, &str)]) -> Self {
         let mut environment = environment(&store.endpoint(), issuer);
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Self::spawn(environment).await
+        Self::spawn(environment)
     }
 
     /// Starts the process with this environment and nothing else of ours.
-    pub async fn spawn(mut environment: HashMap<String, String>) -> Self {
+    pub fn spawn(mut environment: HashMap<String, String>) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
         let api = Arc::new(Api { queue: AsyncMutex::new(receiver), waiting: Mutex::default(), ready: Notify::new() });
         let router = Router::new()
@@ -156,7 +156,8 @@ impl Process {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, id.parse().unwrap());
         headers.insert(DEADLINE, deadline.to_string().parse().unwrap());
-        headers.insert("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:f".parse().unwrap());
+        headers
+            .insert("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:f".parse().unwrap());
         for (name, value) in changes {
             match value {
                 Some(value) => drop(headers.insert(*name, HeaderValue::from_bytes(value).unwrap())),

@@ -209,12 +209,16 @@ const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
 /// Each version is after all that were before it, where those are in our form.
 fn check_versions(states: &[State]) -> Result<(), Violation> {
-    let is_ours = |version: &&str| version.len() == 27 && version.ends_with('Z') && *version < "9999-12-31T23:59:59.999999Z";
+    let is_ours =
+        |version: &&str| version.len() == 27 && version.ends_with('Z') && *version < "9999-12-31T23:59:59.999999Z";
     for (index, state) in states.iter().enumerate().skip(1) {
         let version = state.version().unwrap_or_default();
         let mut before = states[..index].iter().filter_map(State::version).filter(is_ours);
         if before.any(|before| before >= version) {
-            return Err(Violation { request: state.by.unwrap_or_default(), rule: "a version was not after an earlier one" });
+            return Err(Violation {
+                request: state.by.unwrap_or_default(),
+                rule: "a version was not after an earlier one",
+            });
         }
     }
     Ok(())

@@ -133,6 +133,19 @@ pub fn history(seed: u64) -> String {
     describe(&Plan::new(seed, REQUESTS))
 }
 
+/// Carries out a plan and returns what happened.
+///
+/// # Panics
+///
+/// If something was not allowed.
+pub fn follow(plan: &Plan) -> History {
+    let (_, history, verdict) = execute(plan);
+    if verdict.is_err() {
+        panic!("{}", describe(plan));
+    }
+    history
+}
+
 /// Leaves out of a plan that fails whatever can be left out.
 fn shrink(mut plan: Plan) -> Plan {
     let fails = |plan: &Plan| execute(plan).2.is_err();
@@ -239,7 +252,8 @@ impl World {
         for (target, id) in IDS.into_iter().enumerate() {
             let item = plan.stored.get(target).map(|stored| {
                 let node = if target == 2 { OTHER_NODE } else { NODE };
-                let mut item = Item::from_iter([("id".to_owned(), json!({"S": id})), ("node_id".to_owned(), json!({"S": node}))]);
+                let mut item =
+                    Item::from_iter([("id".to_owned(), json!({"S": id})), ("node_id".to_owned(), json!({"S": node}))]);
                 item.extend(stored.map(|stored| ("updated_at".to_owned(), json!({"S": stored}))));
                 item
             });
@@ -301,7 +315,8 @@ impl World {
     fn frozen_until(&self, instance: usize) -> Option<Instant> {
         let now = u64::try_from(self.elapsed().as_millis()).expect("a short run");
         let freezes = self.plan.freezes.iter().filter(|freeze| freeze.instance == instance);
-        let until = freezes.filter(|freeze| (freeze.from..freeze.until).contains(&now)).map(|freeze| freeze.until).max();
+        let until =
+            freezes.filter(|freeze| (freeze.from..freeze.until).contains(&now)).map(|freeze| freeze.until).max();
         until.map(|until| self.start + Duration::from_millis(until))
     }
 }
@@ -359,7 +374,8 @@ fn token() -> &'static (String, String) {
     TOKEN.get_or_init(|| {
         let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let claims = json!({"iss": "https://issuer.example", "aud": "distributors", "exp": 4_000_000_000_u64, "node_id": NODE});
+        let claims =
+            json!({"iss": "https://issuer.example", "aud": "distributors", "exp": 4_000_000_000_u64, "node_id": NODE});
         let signed = format!("{}.{}", encode(br#"{"alg":"EdDSA"}"#), encode(claims.to_string().as_bytes()));
         let signature = encode(key.sign(signed.as_bytes()).as_ref());
         let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())}]});

@@ -146,6 +146,18 @@ impl Plan {
         Self { seed, stored, clocks, freezes, requests }
     }
 
+    /// One request to one instance whose clock is right.
+    pub fn of(request: Planned) -> Self {
+        let clock = ClockPlan { ahead: 0, resolution: 1, jumps: Vec::new() };
+        Self {
+            seed: 0,
+            stored: [STORED[0]; TARGETS - 1],
+            clocks: vec![clock],
+            freezes: Vec::new(),
+            requests: vec![request],
+        }
+    }
+
     /// Returns how many faults are planned.
     pub fn faults(&self) -> usize {
         let fates = self.requests.iter().flat_map(|request| &request.fates);
