@@ -24,9 +24,10 @@ use tokio::time::Instant;
 use update_distributor::clock::Clock;
 use update_distributor::event::Event;
 use update_distributor::json::Json;
-use update_distributor::token::fetch::{KeySource, KeyStore};
-use update_distributor::token::keys::KeySet;
-use update_distributor::token::{Rules, Verifier};
+use update_distributor::token::Verifier;
+use update_distributor::token::claims::{ClaimName, Rules};
+use update_distributor::token::key_set::KeySet;
+use update_distributor::token::key_store::{KeySource, KeyStore};
 use update_distributor::update::{Access, Change};
 use update_distributor::webhook::{Host, Path, Reach};
 use update_distributor::{body, clients, json};
@@ -103,14 +104,15 @@ impl<'a> Issuer<'a> {
         jwk["alg"] = alg.into();
         let keys = KeySet::inline(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
         let rules = Rules {
-            issuer: issuer::ISSUER.to_owned(),
+            issuers: vec![issuer::ISSUER.to_owned()],
             audience: [issuer::AUDIENCE.to_owned()].into(),
             scope: None,
-            node_claim: Some("node_id".to_owned()),
+            node_claim: ClaimName::parse("node_id"),
         };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let http = runtime.block_on(clients::Clients::from_env()).http;
-        let verifier = Verifier::new(rules, KeyStore::new(KeySource::Inline(keys), http), Clock::system());
+        let http = runtime.block_on(clients::Clients::from_env("eu-central-1".to_owned())).http;
+        let verifier =
+            Verifier::new(rules, KeyStore::new(KeySource::Inline(keys), &http, &Clock::system()), Clock::system());
         Self { alg, signer, verifier, runtime }
     }
 

@@ -15,6 +15,21 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Returns whether a connection to this address reaches the machine that makes it: loopback and unspecified addresses,
+/// also as IPv4 inside IPv6.
+#[must_use]
+pub fn is_this_machine(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_unspecified(),
+        IpAddr::V6(address) => {
+            let inner = embedded_v4(address);
+            address.is_loopback()
+                || address.is_unspecified()
+                || inner.is_some_and(|inner| is_this_machine(inner.into()))
+        }
+    }
+}
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     /// Answers for virtual machines of Azure only: DHCP, DNS, the guest agent's secrets.
     const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);

@@ -1,4 +1,7 @@
-//! The request's body: bytes → what to do with `meta`, or every fault.
+//! The members of the request's body → the change of `meta`, or every error.
+//!
+//! Inside `meta`, a member that is `null` counts as left out, since many serializers write unset members so. Its name
+//! must be known all the same.
 
 use std::borrow::Cow;
 
@@ -69,11 +72,12 @@ impl Reader {
         for (name, value) in members {
             let parent = META;
             match name.as_ref() {
+                "host" | "path" | "method" | "authentication" if *value == Json::Null => {}
                 "host" => {
                     let reach = self.reach;
                     meta.host = self.string(parent, name, value, |text| Host::new(text, reach));
                 }
-                "path" => meta.path = self.string(parent, name, value, |text| Path::new(text).map_err(Cow::Borrowed)),
+                "path" => meta.path = self.string(parent, name, value, Path::new),
                 "method" => {
                     let method = match value {
                         Json::String(method) => Method::from_name(method),
@@ -81,7 +85,7 @@ impl Reader {
                         // Whatever it is, it is no integer and no name: the detail is the same.
                         _ => Method::from_name(""),
                     };
-                    meta.method = self.noted(parent, name, value, method);
+                    meta.method = self.noted(parent, name, method);
                 }
                 "authentication" => meta.authentication = self.authentication(value),
                 name => self.unknown(parent, name),
@@ -92,7 +96,7 @@ impl Reader {
 
     fn authentication(&mut self, value: &Json<'_>) -> Option<Authentication> {
         let Json::Object(members) = value else {
-            return self.noted(META, "authentication", value, Err("must be an object"));
+            return self.noted(META, "authentication", Err("must be an object"));
         };
         let parent = AUTHENTICATION;
         // What `type` asks of the other members has to be known before they are read, wherever it stands.
@@ -101,9 +105,10 @@ impl Reader {
         let mut authentication = Authentication::default();
         for (name, value) in members {
             match name.as_ref() {
+                "type" | "username" | "password" | "token" if *value == Json::Null => {}
                 "type" => {
                     let number = if let Json::Number(number) = value { number } else { "" };
-                    authentication.scheme = self.noted(parent, name, value, Scheme::from_number(number));
+                    authentication.scheme = self.noted(parent, name, Scheme::from_number(number));
                 }
                 "username" => {
                     authentication.username = self.string(parent, name, value, |text| {
@@ -125,7 +130,7 @@ impl Reader {
             }
         }
         for required in ["username", "password"] {
-            if basic && !members.iter().any(|(name, _)| name == required) {
+            if basic && !members.iter().any(|(name, value)| name == required && *value != Json::Null) {
                 self.missing
                     .push(Fault { pointer: pointer(parent, required), detail: "is required where type is 1".into() });
             }
@@ -144,24 +149,17 @@ impl Reader {
             Json::String(text) => read(text),
             _ => Err("must be a string".into()),
         };
-        self.noted(parent, name, value, read)
+        self.noted(parent, name, read)
     }
 
-    fn noted<T, D: Into<Cow<'static, str>>>(
-        &mut self,
-        parent: &str,
-        name: &str,
-        value: &Json<'_>,
-        read: Result<T, D>,
-    ) -> Option<T> {
+    fn noted<T, D: Into<Cow<'static, str>>>(&mut self, parent: &str, name: &str, read: Result<T, D>) -> Option<T> {
         match read {
-            Ok(read) => return Some(read),
-            Err(_) if *value == Json::Null => {
-                self.fault(pointer(parent, name), "must not be null: leave it out instead");
+            Ok(read) => Some(read),
+            Err(detail) => {
+                self.fault(pointer(parent, name), detail);
+                None
             }
-            Err(detail) => self.fault(pointer(parent, name), detail),
         }
-        None
     }
 
     fn unknown(&mut self, parent: &str, name: &str) {
@@ -220,6 +218,10 @@ mod tests {
             r#"{"meta":{"authentication":{"password":"p","username":"u","type":1}}}"#,
             r#"{"meta":{"method":5}}"#,
             r#"{"meta":{"method":"DELETE"}}"#,
+            r#"{"meta":{"host":null,"path":null,"method":null,"authentication":null}}"#,
+            r#"{"meta":{"authentication":{"type":null,"username":null,"password":null,"token":null}}}"#,
+            r#"{"meta":{"authentication":{"type":1,"username":"","password":"","token":null}}}"#,
+            r#"{"meta":{"authentication":{"username":"a:b","type":null}}}"#,
         ] {
             check(text, &[]);
         }
@@ -235,18 +237,18 @@ mod tests {
             check(&format!(r#"{{"meta":{meta}}}"#), &["/meta"]);
         }
         check(r#"{"meta":{"id":"x"}}"#, &["/meta/id"]);
-        for value in ["null", "1", "[]", "{}", "true"] {
+        check(r#"{"meta":{"x":null}}"#, &["/meta/x"]);
+        check(r#"{"meta":{"authentication":{"x":null}}}"#, &["/meta/authentication/x"]);
+        for value in ["1", "[]", "{}", "true"] {
             check(&format!(r#"{{"meta":{{"host":{value},"path":{value}}}}}"#), &["/meta/host", "/meta/path"]);
         }
-        for method in
-            ["null", "0", "6", "-1", "1.0", "1e0", "10e-1", "true", "[]", "\"1\"", "\"get\"", "\"HEAD\"", "1e400"]
-        {
+        for method in ["0", "6", "-1", "1.0", "1e0", "10e-1", "true", "[]", "\"1\"", "\"get\"", "\"HEAD\"", "1e400"] {
             check(&format!(r#"{{"meta":{{"method":{method}}}}}"#), &["/meta/method"]);
         }
-        for authentication in ["null", "[]", "1", "\"Basic\""] {
+        for authentication in ["[]", "1", "\"Basic\""] {
             check(&format!(r#"{{"meta":{{"authentication":{authentication}}}}}"#), &["/meta/authentication"]);
         }
-        for scheme in ["null", "0", "3", "1.0", "1e0", "\"1\"", "true", "{}"] {
+        for scheme in ["0", "3", "1.0", "1e0", "\"1\"", "true", "{}"] {
             check(&format!(r#"{{"meta":{{"authentication":{{"type":{scheme}}}}}}}"#), &["/meta/authentication/type"]);
         }
         let (type_, user, pass, token) = (
@@ -278,9 +280,7 @@ mod tests {
     #[test]
     fn details() {
         for (member, detail) in [
-            (r#""host":null"#, "must not be null: leave it out instead"),
             (r#""path":1"#, "must be a string"),
-            (r#""authentication":null"#, "must not be null: leave it out instead"),
             (r#""authentication":1"#, "must be an object"),
             (r#""x":null"#, "is not a member that can be set"),
         ] {
@@ -310,6 +310,11 @@ mod tests {
         let hosts: Hosts = serde_json::from_str(include_str!("../tests/data/hosts.json")).unwrap();
         let body = |host: &str| serde_json::json!({"meta": {"host": host}}).to_string();
         let refused = |host: &str, reach| !faults(&body(host), reach).is_empty();
+        // Told once, and the fault that would remain.
+        for host in ["http://0x7f.1", "http://127.1", "http://LOCALHOST:080", "https://10.0.0.01/"] {
+            assert_eq!(faults(&body(host), Reach::Public)[0].1, "must be a publicly reachable host", "{host}");
+            assert!(faults(&body(host), Reach::Any)[0].1.starts_with("must be written plainly, as "), "{host}");
+        }
         for host in &hosts.public {
             assert!(!refused(host, Reach::Public), "{host}: {:?}", faults(&body(host), Reach::Public));
         }

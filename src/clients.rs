@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::Provider;
@@ -29,7 +29,7 @@ pub struct Clients {
 impl Clients {
     /// Clients with what the environment says, as Lambda sets it: no profile files and no instance metadata are asked,
     /// and nothing is waited for. Root certificates are read once.
-    pub async fn from_env() -> Self {
+    pub async fn from_env(region: String) -> Self {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let tls = Provider::Rustls(CryptoMode::AwsLc);
         let http =
@@ -39,7 +39,7 @@ impl Clients {
         let no_files = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build();
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .profile_files(no_files)
-            .region(EnvironmentVariableRegionProvider::new())
+            .region(Region::new(region))
             .credentials_provider(EnvironmentVariableCredentialsProvider::new())
             .http_client(http_client_fn(move |_, _| sdk_http.clone()))
             .load()

@@ -1,15 +1,15 @@
 //! The environment → [`Config`], once.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 
 use lambda_http::http::Uri;
 
 use crate::log::Level;
-use crate::token::Rules;
-use crate::token::fetch::{KeySource, RemoteUrl};
-use crate::token::keys::KeySet;
+use crate::token::claims::{ClaimName, Rules};
+use crate::token::key_set::KeySet;
+use crate::token::key_store::{Issuer, KeySource};
+use crate::token::remote::RemoteUrl;
 use crate::webhook::Reach;
 
 /// Everything that a deployment can set.
@@ -28,6 +28,8 @@ pub struct Config {
     pub prime: bool,
     /// Namespace of the embedded metrics; `None`: none are written.
     pub metrics_namespace: Option<String>,
+    /// AWS region of the table.
+    pub region: String,
 }
 
 /// A setting that is missing or wrong: the variable, and what is wrong with it.
@@ -55,27 +57,29 @@ impl Config {
         if !is_table_name(&table_name) {
             return Err(wrong("TABLE_NAME", &table_name, "the name or ARN of a DynamoDB table"));
         }
-        let issuer = env.required("TOKEN_ISSUER")?;
-        // Both are read here, since without them the issuer has to be a URL; whether they are right is asked below.
-        let found_by_issuer = !env.is_set("TOKEN_JWKS_URI") && !env.is_set("TOKEN_JWKS");
-        let discovery = found_by_issuer.then(|| discovery_url(&issuer)).transpose()?;
-        let audience = audience(&env.required("TOKEN_AUDIENCE")?)?;
-        let key_source = match discovery {
-            Some(url) => KeySource::Discovery { issuer: issuer.clone(), metadata: url },
-            None => inline_or_uri(env.optional("TOKEN_JWKS_URI")?, env.optional("TOKEN_JWKS")?)?,
+        let issuers = env.list("TOKEN_ISSUER")?;
+        // Both are looked at here, since without them each issuer has to be a URL; whether they are right is asked below.
+        let is_discovery = !env.is_set("TOKEN_JWKS_URI") && !env.is_set("TOKEN_JWKS");
+        let discovered = if is_discovery {
+            issuers.iter().map(|issuer| discovery(issuer)).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
         };
+        let audience = env.list("TOKEN_AUDIENCE")?.into_iter().collect();
+        let key_source = if is_discovery { KeySource::Discovery(discovered) } else { inline_or_uri(&env)? };
         let scope = env.optional("TOKEN_SCOPE")?;
         if let Some(scope) = scope.as_ref().filter(|scope| !is_scope(scope)) {
             return Err(wrong("TOKEN_SCOPE", scope, "one scope (RFC 6749, 3.3)"));
         }
-        let node_claim = env.emptiable("TOKEN_NODE_CLAIM", "node_id")?;
+        let node_claim = match env.emptiable("TOKEN_NODE_CLAIM", "node_id")? {
+            Some(claim) => Some(ClaimName::parse(&claim).ok_or_else(|| {
+                wrong("TOKEN_NODE_CLAIM", &claim, "the name of a claim or a JSON pointer (RFC 6901)")
+            })?),
+            None => None,
+        };
         let target_server = env.optional("TARGET_SERVER")?.unwrap_or_else(|| "integration".to_owned());
-        if target_server.trim() != target_server || target_server.chars().any(char::is_control) {
-            return Err(wrong(
-                "TARGET_SERVER",
-                &target_server,
-                "a value that a header can hold, without blanks around it",
-            ));
+        if target_server.chars().any(char::is_control) {
+            return Err(wrong("TARGET_SERVER", &target_server, "a value that a header can contain"));
         }
         let private_hosts = env.switch("WEBHOOK_ALLOW_PRIVATE_HOSTS", false)?;
         let prime = env.switch("PRIME", true)?;
@@ -87,17 +91,23 @@ impl Config {
                 "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and blank",
             ));
         }
-        if !env.is_set("AWS_REGION") && !env.is_set("AWS_DEFAULT_REGION") {
-            return Err(ConfigError { variable: "AWS_REGION", fault: "is not set".to_owned() });
-        }
+        let region = match env.optional("AWS_REGION")? {
+            Some(region) => region,
+            None => match env.optional("AWS_DEFAULT_REGION") {
+                Ok(Some(region)) => region,
+                Ok(None) => return Err(ConfigError { variable: "AWS_REGION", fault: "is not set".to_owned() }),
+                Err(error) => return Err(ConfigError { variable: "AWS_REGION", ..error }),
+            },
+        };
         Ok(Self {
             table_name,
-            token_rules: Rules { issuer, audience, scope, node_claim },
+            token_rules: Rules { issuers, audience, scope, node_claim },
             key_source,
             target_server,
             reach: if private_hosts { Reach::Any } else { Reach::Public },
             prime,
             metrics_namespace,
+            region,
         })
     }
 }
@@ -145,21 +155,44 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         (self.0)(variable).is_some_and(|value| !value.is_empty())
     }
 
-    /// The value as it is set, empty or not.
-    fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+    /// The value as it is set, empty or not, with white space around it or not.
+    fn untrimmed(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         let fault = |fault: &str| ConfigError { variable, fault: fault.to_owned() };
         let Some(value) = (self.0)(variable) else {
             return Ok(None);
         };
         let value = value.into_string().map_err(|_| fault("is not UTF-8"))?;
         if !value.is_empty() && value.trim().is_empty() {
-            return Err(fault("is blank"));
+            return Err(fault("consists of white space"));
         }
         Ok(Some(value))
     }
 
+    /// The value as it is set, empty or not.
+    fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+        match self.untrimmed(variable)? {
+            Some(value) if value.trim() != value => {
+                Err(ConfigError { variable, fault: "has white space around its value".to_owned() })
+            }
+            value => Ok(value),
+        }
+    }
+
     fn optional(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         Ok(self.raw(variable)?.filter(|value| !value.is_empty()))
+    }
+
+    /// The entries of a list, without the white space around them.
+    fn list(&self, variable: &'static str) -> Result<Vec<String>, ConfigError> {
+        let value = self.untrimmed(variable)?.unwrap_or_default();
+        if value.is_empty() {
+            return Err(ConfigError { variable, fault: "is not set".to_owned() });
+        }
+        let entries: Vec<_> = value.split(',').map(|entry| entry.trim().to_owned()).collect();
+        if entries.iter().any(String::is_empty) {
+            return Err(ConfigError { variable, fault: "has an empty entry".to_owned() });
+        }
+        Ok(entries)
     }
 
     fn required(&self, variable: &'static str) -> Result<String, ConfigError> {
@@ -201,21 +234,13 @@ fn is_namespace(namespace: &str) -> bool {
     namespace.len() <= 255 && namespace.bytes().all(allowed)
 }
 
-fn audience(list: &str) -> Result<HashSet<String>, ConfigError> {
-    let audience: HashSet<_> = list.split(',').map(|entry| entry.trim().to_owned()).collect();
-    if audience.contains("") {
-        return Err(wrong("TOKEN_AUDIENCE", list, "one or more names, separated by commas"));
-    }
-    Ok(audience)
-}
-
-fn inline_or_uri(jwks_uri: Option<String>, jwks: Option<String>) -> Result<KeySource, ConfigError> {
+fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Result<KeySource, ConfigError> {
     let fault = |variable, fault: String| ConfigError { variable, fault };
-    match (jwks_uri, jwks) {
+    match (env.optional("TOKEN_JWKS_URI")?, env.untrimmed("TOKEN_JWKS")?.filter(|set| !set.is_empty())) {
         (Some(_), Some(_)) => Err(fault("TOKEN_JWKS_URI", "and TOKEN_JWKS are both set; set one of them".to_owned())),
-        (Some(uri), None) => match RemoteUrl::new(&uri) {
-            Some(url) => Ok(KeySource::Jwks(url)),
-            None => Err(wrong("TOKEN_JWKS_URI", &uri, RemoteUrl::EXPECTED)),
+        (Some(uri), None) => match RemoteUrl::configured(&uri) {
+            Ok(url) => Ok(KeySource::Jwks(url)),
+            Err(error) => Err(fault("TOKEN_JWKS_URI", error.to_string())),
         },
         (None, jwks) => match KeySet::inline(jwks.unwrap_or_default().as_bytes()) {
             Ok(keys) => Ok(KeySource::Inline(keys)),
@@ -225,16 +250,24 @@ fn inline_or_uri(jwks_uri: Option<String>, jwks: Option<String>) -> Result<KeySo
 }
 
 /// `OpenID` Connect Discovery 1.0, 4.
-fn discovery_url(issuer: &str) -> Result<RemoteUrl, ConfigError> {
-    let expected = "an https URL without query or fragment, where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
-    let plain = !issuer.contains(['?', '#']) && RemoteUrl::new(issuer).is_some();
+fn discovery(issuer: &str) -> Result<Issuer, ConfigError> {
+    let fault = |fault: &str| {
+        let when = "where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
+        ConfigError { variable: "TOKEN_ISSUER", fault: format!("{fault}, {when}") }
+    };
+    RemoteUrl::configured(issuer).map_err(|error| fault(&error.to_string()))?;
+    if issuer.contains(['?', '#']) {
+        return Err(fault("must be a URL without query and fragment"));
+    }
     let metadata = format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer));
-    let url = plain.then(|| RemoteUrl::new(&metadata)).flatten();
-    url.ok_or_else(|| wrong("TOKEN_ISSUER", issuer, expected))
+    let metadata = RemoteUrl::configured(&metadata).map_err(|error| fault(&error.to_string()))?;
+    Ok(Issuer { id: issuer.to_owned(), metadata })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     const JWKS: &str =
@@ -258,14 +291,16 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!(config.table_name, "distributors");
         assert_eq!(config.token_rules.audience, HashSet::from(["api".to_owned()]));
-        assert_eq!(config.token_rules.node_claim.as_deref(), Some("node_id"));
+        assert_eq!(config.token_rules.node_claim, ClaimName::parse("node_id"));
+        assert_eq!(config.region, "eu-central-1");
         assert_eq!(config.token_rules.scope, None);
         assert_eq!(config.target_server, "integration");
         assert_eq!(config.reach, Reach::Public);
         assert!(config.prime);
         assert_eq!(config.metrics_namespace.as_deref(), Some("UpdateDistributor"));
-        let KeySource::Discovery { metadata, .. } = config.key_source else { panic!("keys are found by discovery") };
-        assert_eq!(metadata.to_string(), "https://issuer.example/.well-known/openid-configuration");
+        let KeySource::Discovery(issuers) = config.key_source else { panic!("keys are found by discovery") };
+        let metadata: Vec<_> = issuers.iter().map(|issuer| issuer.metadata.to_string()).collect();
+        assert_eq!(metadata, ["https://issuer.example/.well-known/openid-configuration"]);
     }
 
     #[test]
@@ -273,7 +308,7 @@ mod tests {
         let config = config(&[
             ("TOKEN_AUDIENCE", " a , b"),
             ("TOKEN_JWKS", JWKS),
-            ("TOKEN_ISSUER", "any text"),
+            ("TOKEN_ISSUER", "any text, another\n"),
             ("TOKEN_SCOPE", "distributors:write"),
             ("TOKEN_NODE_CLAIM", ""),
             ("METRICS_NAMESPACE", ""),
@@ -284,6 +319,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.token_rules.audience, HashSet::from(["a".to_owned(), "b".to_owned()]));
         assert!(matches!(config.key_source, KeySource::Inline(_)));
+        assert_eq!(config.token_rules.issuers, ["any text", "another"]);
         assert_eq!(config.token_rules.node_claim, None);
         assert_eq!(config.metrics_namespace, None);
         assert_eq!(config.reach, Reach::Any);
@@ -302,42 +338,84 @@ mod tests {
             );
         }
         check(&[("TABLE_NAME", "")], "TABLE_NAME is not set");
-        check(&[("TABLE_NAME", "  ")], "TABLE_NAME is blank");
+        check(&[("TABLE_NAME", "  ")], "TABLE_NAME consists of white space");
         check(&[("TABLE_NAME", "a b c")], "TABLE_NAME is \"a b c\" and should be the name or ARN of a DynamoDB table");
         check(&[("TOKEN_ISSUER", ""), ("TOKEN_AUDIENCE", "")], "TOKEN_ISSUER is not set");
-        let https = "an https URL without query or fragment, where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
-        for issuer in [
-            "issuer",
-            "http://issuer.example",
-            "https://issuer.example/?a",
-            "https://issuer.example/#",
-            "https://a@b.example",
+        let discovery = "where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
+        for (issuer, fault) in [
+            ("issuer", "must be an https URL (http for this machine only)"),
+            ("http://issuer.example", "must be an https URL (http for this machine only)"),
+            ("https://issuer.example/?a", "must be a URL without query and fragment"),
+            ("https://issuer.example/#", "must be a URL without query and fragment"),
+            ("https://SECRET@b.example", "must not contain user information"),
+            ("https:///issuer.example", "must be written as a URL parser would write it"),
+            ("https://issuer.example, https://x.example/a/../b", "must be written as a URL parser would write it"),
         ] {
-            check(&[("TOKEN_ISSUER", issuer)], &format!("TOKEN_ISSUER is {issuer:?} and should be {https}"));
+            check(&[("TOKEN_ISSUER", issuer)], &format!("TOKEN_ISSUER {fault}, {discovery}"));
         }
-        check(&[("TOKEN_AUDIENCE", " ")], "TOKEN_AUDIENCE is blank");
-        check(
-            &[("TOKEN_AUDIENCE", "a,,b")],
-            "TOKEN_AUDIENCE is \"a,,b\" and should be one or more names, separated by commas",
-        );
+        for list in ["TOKEN_ISSUER", "TOKEN_AUDIENCE"] {
+            check(&[(list, " ")], &format!("{list} consists of white space"));
+            for value in ["a,,b", ",", "a,", " ,a"] {
+                check(&[(list, value)], &format!("{list} has an empty entry"));
+            }
+        }
         check(
             &[("TOKEN_JWKS_URI", "https://a.example/"), ("TOKEN_JWKS", JWKS)],
             "TOKEN_JWKS_URI and TOKEN_JWKS are both set; set one of them",
         );
-        check(
-            &[("TOKEN_JWKS_URI", "http://a.example/")],
-            "TOKEN_JWKS_URI is \"http://a.example/\" and should be an https URL (http for this machine only) without user information",
-        );
-        check(&[("TOKEN_JWKS", "{}")], "TOKEN_JWKS is not usable: it is no JWK set");
+        for (uri, fault) in [
+            ("http://a.example/?key=SECRET", "must be an https URL (http for this machine only)"),
+            ("https://a:SECRET@a.example/", "must not contain user information"),
+            ("https:///jwks", "must be written as a URL parser would write it"),
+        ] {
+            check(&[("TOKEN_JWKS_URI", uri)], &format!("TOKEN_JWKS_URI {fault}"));
+        }
+        check(&[("TOKEN_JWKS", "{}")], "TOKEN_JWKS is not usable: not a JWK set");
         check(&[("TOKEN_JWKS", "{\"keys\":[]}")], "TOKEN_JWKS is not usable: no key in it can be used");
+        check(&[("TOKEN_JWKS", &format!("\u{feff}{JWKS}"))], "TOKEN_JWKS is not usable: not a JWK set");
         check(&[("TOKEN_SCOPE", "a b")], "TOKEN_SCOPE is \"a b\" and should be one scope (RFC 6749, 3.3)");
-        check(&[("TOKEN_NODE_CLAIM", " ")], "TOKEN_NODE_CLAIM is blank");
+        check(
+            &[("TOKEN_NODE_CLAIM", "/a~2")],
+            "TOKEN_NODE_CLAIM is \"/a~2\" and should be the name of a claim or a JSON pointer (RFC 6901)",
+        );
         check(&[("PRIME", "1")], "PRIME is \"1\" and should be true or false");
         check(
-            &[("WEBHOOK_ALLOW_PRIVATE_HOSTS", "yes\n")],
-            "WEBHOOK_ALLOW_PRIVATE_HOSTS is \"yes\\n\" and should be true or false",
+            &[("WEBHOOK_ALLOW_PRIVATE_HOSTS", "yes")],
+            "WEBHOOK_ALLOW_PRIVATE_HOSTS is \"yes\" and should be true or false",
         );
         check(&[("AWS_REGION", "")], "AWS_REGION is not set");
+        check(&[("AWS_REGION", " ")], "AWS_REGION consists of white space");
+        check(&[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", " x")], "AWS_REGION has white space around its value");
+        for variable in [
+            "TABLE_NAME",
+            "TOKEN_JWKS_URI",
+            "TOKEN_SCOPE",
+            "TOKEN_NODE_CLAIM",
+            "TARGET_SERVER",
+            "WEBHOOK_ALLOW_PRIVATE_HOSTS",
+            "PRIME",
+            "METRICS_NAMESPACE",
+            "AWS_REGION",
+        ] {
+            for value in [" true", "true\n", "true\u{a0}"] {
+                check(&[(variable, value)], &format!("{variable} has white space around its value"));
+            }
+        }
+    }
+
+    #[test]
+    fn white_space_is_allowed_around_a_key_set_and_the_entries_of_lists() {
+        let jwks = format!("\n {JWKS} \n");
+        let settings = [("TOKEN_ISSUER", "\ta ,\n b "), ("TOKEN_AUDIENCE", " a"), ("TOKEN_JWKS", &*jwks)];
+        let config = config(&settings).unwrap();
+        assert_eq!(config.token_rules.issuers, ["a", "b"]);
+        assert_eq!(config.token_rules.audience, HashSet::from(["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_default_region_serves_where_there_is_no_other() {
+        let config = config(&[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-north-1")]).unwrap();
+        assert_eq!(config.region, "eu-north-1");
     }
 
     #[cfg(unix)]

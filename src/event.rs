@@ -31,6 +31,9 @@ pub struct Event<'a> {
     pub method: Option<&'a RawValue>,
     /// `rawPath`, else `path`.
     pub path: Option<&'a RawValue>,
+    /// Whether the path still has to be percent-decoded. An HTTP API has done so; a function URL, whose events are
+    /// otherwise alike, and all others have not.
+    pub path_is_encoded: bool,
     /// Where it has them, `headers` is not looked at.
     pub multi_value_headers: Option<&'a RawValue>,
     /// The headers.
@@ -61,8 +64,11 @@ impl<'a> Event<'a> {
             FrontEnd::RestApi
         };
         let http = context.as_ref().and_then(|context| context.object("http"));
+        let domain = context.as_ref().and_then(|context| context.present("domainName")).and_then(Text::read);
+        let is_function_url = domain.and_then(Text::into_str).is_some_and(|domain| domain.contains(".lambda-url."));
         Ok(Self {
             front_end,
+            path_is_encoded: front_end != FrontEnd::HttpApi || is_function_url,
             gateway_request_id: context.as_ref().and_then(|context| context.present("requestId")),
             method: http.and_then(|http| http.present("method")).or_else(|| members.present("httpMethod")),
             path: members.present("rawPath").or_else(|| members.present("path")),

@@ -29,7 +29,7 @@ use crate::problem::{Code, Problem, entity_tag_header};
 use crate::request::{self, Request};
 use crate::store::{Call, Store};
 use crate::token::Verifier;
-use crate::token::fetch::KeyStore;
+use crate::token::key_store::KeyStore;
 use crate::update::{Access, Change, Update};
 use crate::webhook::Reach;
 
@@ -66,6 +66,12 @@ pub struct Invocation {
 }
 
 impl Invocation {
+    /// Returns the root of the trace, `1-…`, without the other fields of the tracing header.
+    fn trace_root(&self) -> Option<&str> {
+        let fields = self.trace_id.as_deref()?.split(';').map(str::trim);
+        fields.filter_map(|field| field.strip_prefix("Root=")).find(|root| !root.is_empty())
+    }
+
     /// Returns the time that is left at `now` until the response has to be ready.
     fn time_left(&self, now: SystemTime) -> Duration {
         let left = match self.deadline.map(|deadline| deadline.duration_since(now)) {
@@ -84,7 +90,7 @@ impl App {
         let app = Self {
             verifier: Verifier::new(
                 config.token_rules,
-                KeyStore::new(config.key_source, clients.http),
+                KeyStore::new(config.key_source, &clients.http, &clients.clock),
                 clients.clock.clone(),
             ),
             store: Store::new(config.table_name, &clients.sdk, clients.clock.clone()),
@@ -94,14 +100,13 @@ impl App {
             clock: clients.clock,
             started: AtomicBool::new(false),
         };
-        let keys = timeout(START_BUDGET, app.verifier.prepare(Instant::now() + 2 * START_BUDGET));
+        let keys = app.verifier.keys().prepare(Instant::now() + START_BUDGET);
         let prime = async { if config.prime { timeout(START_BUDGET, app.store.prime()).await } else { Ok(Ok(())) } };
         let (keys, prime) = join(keys, prime).await;
-        let late = |_| Err("not done in time".to_owned());
-        if let Err(cause) = keys.unwrap_or_else(late) {
-            warn!("the keys could not be fetched: {}", cause.escape_debug());
+        for error in keys.err().into_iter().flatten() {
+            warn!("the keys could not be fetched: {}", error.to_string().escape_debug());
         }
-        if let Err(cause) = prime.unwrap_or_else(late) {
+        if let Err(cause) = prime.unwrap_or_else(|_| Err("not done in time".to_owned())) {
             warn!("the table could not be reached: {}", cause.escape_debug());
         }
         app
@@ -128,6 +133,12 @@ impl App {
         Ok(answer)
     }
 
+    /// Waits, after the response to an invocation, for work in the background that it has left behind, as long as the
+    /// invocation may take: when the next one is asked for, the process may be frozen.
+    pub async fn settle(&self, invocation: &Invocation) {
+        self.verifier.keys().settle(Instant::now() + invocation.time_left(self.clock.now())).await;
+    }
+
     async fn handle(
         &self,
         event: Event<'_>,
@@ -138,6 +149,7 @@ impl App {
         let mut entry = Entry {
             request_id: invocation.request_id.clone(),
             gateway_request_id: event.gateway_request_id.and_then(request::string).map(Into::into),
+            xray_trace_id: invocation.trace_root().map(str::to_owned),
             cold_start,
             ..Entry::default()
         };
@@ -150,8 +162,9 @@ impl App {
             Err(problem) => failure(problem, &invocation.request_id),
         };
         let code = answer.err().map(|problem| {
-            entry.reason = problem.reason.map(Into::into);
-            problem.code
+            let code = problem.code;
+            entry.reason = problem.into_reason().map(Into::into);
+            code
         });
         self.log.request(&entry, code, received.elapsed());
         Ok(response)
@@ -165,7 +178,7 @@ impl App {
         request.target_server(&self.target_server)?;
         let id = *entry.distributor_id.insert(segment.id()?);
         let if_match = request.if_match()?;
-        request.content_type()?;
+        request.require_json()?;
         let body = request.body()?;
         let members = object(&body)?;
         let change = body::change(&members, self.reach).map_err(Problem::invalid_body)?;
@@ -190,7 +203,7 @@ fn object(body: &[u8]) -> Result<Vec<(std::borrow::Cow<'_, str>, Json<'_>)>, Pro
         let detail = format!("the body is not one JSON object: line {line}, column {column}");
         Problem::new(Code::MalformedJson, detail)
     };
-    match json::parse(body).map_err(malformed)? {
+    match json::parse(json::without_byte_order_mark(body)).map_err(malformed)? {
         Json::Object(members) => Ok(members),
         _ => Err(malformed(Malformed { line: 1, column: 1 })),
     }

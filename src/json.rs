@@ -44,7 +44,7 @@ const MAX_LEVELS: usize = 127;
 ///
 /// # Errors
 ///
-/// [`Malformed`] for anything but RFC 8259 text in UTF-8 without byte order mark, and for lone surrogates, duplicate
+/// [`Malformed`] for anything but RFC 8259 text in UTF-8, for a byte order mark, and for lone surrogates, duplicate
 /// members and more than 127 levels.
 pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
     let text = std::str::from_utf8(text).map_err(|error| position(text, error.valid_up_to()))?;
@@ -53,14 +53,60 @@ pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
     Reader { text }.value(raw.get(), 1)
 }
 
-/// Reads a text as one JSON object and leaves its members' values unread.
-///
-/// `None` where the text is no JSON object or has a member twice.
+/// Returns a text without the one byte order mark that a reader may ignore (RFC 8259, 8.1).
 #[must_use]
-pub fn members(text: &[u8]) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
-    let members = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.0;
-    let members: Vec<_> = members.into_iter().map(|(name, value)| (name.0, value)).collect();
-    first_duplicate(&members).is_none().then_some(members)
+pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+/// The members of an object, each name once, their values unread. A member that is `null` counts as absent.
+pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// A member that has another type than it should.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InvalidType;
+
+impl fmt::Display for InvalidType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a member has another type than it should")
+    }
+}
+
+impl std::error::Error for InvalidType {}
+
+impl<'a> Members<'a> {
+    /// Reads a whole text as one object. `None` if it is anything else, or has a member twice.
+    #[must_use]
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let members = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.0;
+        let members: Vec<_> = members.into_iter().map(|(name, value)| (name.0, value)).collect();
+        first_duplicate(&members).is_none().then_some(Self(members))
+    }
+
+    /// Returns whether a member has this name, `null` or not.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Returns the value of a member that is present and not `null`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.find(name).filter(|value| value.get() != "null")
+    }
+
+    /// Reads the value of a member, or `None` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidType`] if it is not a `T`.
+    pub fn read<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, InvalidType> {
+        self.get(name).map(|value| serde_json::from_str(value.get())).transpose().map_err(|_| InvalidType)
+    }
+
+    fn find(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
+    }
 }
 
 struct Reader<'a> {
@@ -276,12 +322,15 @@ mod tests {
     }
 
     #[test]
-    fn members_of_one_level() {
-        let members = members(br#"{"a":{"b":1,"b":2},"c":[1]}"#).unwrap();
-        let members: Vec<_> = members.iter().map(|(name, value)| (name.as_ref(), value.get())).collect();
-        assert_eq!(members, [("a", r#"{"b":1,"b":2}"#), ("c", "[1]")]);
+    fn members_are_those_of_one_level() {
+        let members = Members::parse(br#"{"a":{"b":1,"b":2},"c":[1],"d":null}"#).unwrap();
+        assert_eq!(members.get("a").map(RawValue::get), Some(r#"{"b":1,"b":2}"#));
+        assert_eq!(members.read::<Vec<u8>>("c"), Ok(Some(vec![1])));
+        assert_eq!(members.read::<String>("c"), Err(InvalidType));
+        assert_eq!((members.read::<String>("d"), members.has("d")), (Ok(None), true));
+        assert_eq!((members.read::<String>("e"), members.has("e")), (Ok(None), false));
         for text in [r#"{"a":1,"\u0061":2}"#, "[]", "1", "", "{", r#"{"a":1} {}"#] {
-            assert!(super::members(text.as_bytes()).is_none(), "{text}");
+            assert!(Members::parse(text.as_bytes()).is_none(), "{text}");
         }
     }
 }

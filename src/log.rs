@@ -77,6 +77,8 @@ pub struct Entry {
     pub request_id: String,
     /// The gateway's id of the request.
     pub gateway_request_id: Option<String>,
+    /// The root of the trace, by which CloudWatch joins logs and traces.
+    pub xray_trace_id: Option<String>,
     /// `set`, `remove` or `read`.
     pub operation: Option<&'static str>,
     /// The id in the path, once it is known to be one.
@@ -116,6 +118,7 @@ impl Log {
             line.put("node_id", entry.node_id);
             line.put("subject", &entry.subject);
             line.put("reason", &entry.reason);
+            line.put("xray_trace_id", &entry.xray_trace_id);
             line.put("duration_ms", duration);
             line.put("store_ms", store);
             line.put("store_attempts", call.map(|call| call.attempts));

@@ -39,7 +39,8 @@ fn main() -> ExitCode {
         Err(error) => return fatal(&format!("no runtime: {error}")),
     };
     let Err(error) = runtime.block_on(async {
-        let app = App::new(config, Clients::from_env().await, log).await;
+        let clients = Clients::from_env(config.region.clone()).await;
+        let app = App::new(config, clients, log).await;
         runtime::run(app, endpoint, platform.concurrency).await
     });
     fatal(&error.to_string())

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lambda_http::http::header::{ALLOW, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::header::{ACCEPT_ENCODING, ALLOW, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use crate::body::Fault;
@@ -137,7 +137,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     extra: Extra,
     /// For the operator; never part of the answer.
-    pub reason: Option<Cow<'static, str>>,
+    reason: Option<Cow<'static, str>>,
 }
 
 /// What only some problems have.
@@ -149,6 +149,8 @@ enum Extra {
     Scope(String),
     /// The tag of the stored version.
     EntityTag(Option<EntityTag>),
+    /// The content coding of the body is not supported.
+    Encoding,
 }
 
 impl Problem {
@@ -171,6 +173,13 @@ impl Problem {
     pub fn insufficient_scope(scope: &str) -> Self {
         let problem = Self::new(Code::InsufficientScope, "the token lacks the scope that this operation needs");
         Self { extra: Extra::Scope(scope.to_owned()), ..problem }
+    }
+
+    /// 415 that names the content coding which is supported (RFC 9110, 12.5.3).
+    #[must_use]
+    pub fn unsupported_encoding() -> Self {
+        let problem = Self::new(Code::UnsupportedMediaType, "Content-Encoding must be identity");
+        Self { extra: Extra::Encoding, ..problem }
     }
 
     /// 412 with the tag of the version that is stored.
@@ -201,8 +210,10 @@ impl Problem {
             Code::StoreUnavailable => headers.push((RETRY_AFTER, HeaderValue::from_static("1"))),
             _ => {}
         }
-        if let Extra::EntityTag(Some(entity_tag)) = &self.extra {
-            headers.extend(entity_tag_header(entity_tag));
+        match &self.extra {
+            Extra::EntityTag(Some(entity_tag)) => headers.extend(entity_tag_header(entity_tag)),
+            Extra::Encoding => headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+            Extra::EntityTag(None) | Extra::Nothing | Extra::Faults(_) | Extra::Scope(_) => {}
         }
         headers
     }
@@ -215,6 +226,14 @@ impl Problem {
         };
         let challenge = format!("Bearer error=\"{error}\", error_description=\"{}\"{scope}", self.detail);
         HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
+    }
+
+    /// Returns what the log says about it besides its code: for 401 the words of `detail` if nothing else, since the
+    /// operator does not see the response.
+    #[must_use]
+    pub fn into_reason(self) -> Option<Cow<'static, str>> {
+        let is_unauthorized = self.code.status() == 401;
+        self.reason.or_else(|| is_unauthorized.then_some(self.detail))
     }
 
     /// The body of the answer.

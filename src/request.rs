@@ -16,12 +16,12 @@ use crate::json::Pairs;
 use crate::problem::{Code, Problem};
 use crate::update::{EntityTag, IfMatch, hyphenated_uuid};
 
-/// What of the path stands before the id.
+/// Path prefix; a stage or base path may precede it.
 const ROUTE: &str = "/api/v1/integration/distributors";
 
-/// In bytes.
-const MAX_TOKEN: usize = 8_192;
-/// In bytes, decoded.
+/// Length of a token in bytes. Arbitrary; API Gateway allows 10,240 bytes for all headers, load balancers 65,536.
+const MAX_TOKEN: usize = 16_384;
+/// Length of a decoded body in bytes. Arbitrary; the longest valid configuration has some 10,000.
 const MAX_BODY: usize = 16_384;
 /// DynamoDB's limit for `IN`.
 const MAX_TAGS: usize = 100;
@@ -35,7 +35,7 @@ pub struct Request<'a> {
     headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-/// The last segment of a path that is ours, as it came.
+/// The last segment of a path that matches the route.
 pub struct IdSegment<'a>(&'a str);
 
 impl<'a> Request<'a> {
@@ -44,11 +44,12 @@ impl<'a> Request<'a> {
     /// `invalid_event` where a part is something that HTTP does not allow.
     pub fn new(event: Event<'a>) -> Result<Self, Problem> {
         let invalid = |part: &'static str| {
-            move || Problem::new(Code::InvalidEvent, format!("the event's {part} is not what HTTP allows"))
+            move || Problem::new(Code::InvalidEvent, format!("the {part} of the event is not valid in HTTP"))
         };
         let string = |value: Option<&'a RawValue>| value.and_then(string);
         let method = string(event.method).filter(|method| is_token(method)).ok_or_else(invalid("method"))?;
-        let path = string(event.path).filter(|path| !path.chars().any(is_control)).ok_or_else(invalid("path"))?;
+        let path = string(event.path).and_then(|path| if event.path_is_encoded { decode(path) } else { Some(path) });
+        let path = path.filter(|path| !path.chars().any(is_control)).ok_or_else(invalid("path"))?;
         let headers = headers(&event).ok_or_else(invalid("header"))?;
         let allowed = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| {
             is_token(name) && !value.chars().any(|char| char != '\t' && is_control(char))
@@ -96,7 +97,7 @@ impl<'a> Request<'a> {
         }
         // A front end may have joined several headers to one.
         if values.iter().flat_map(|value| value.split(',')).any(|part| bearer(trim(part)).is_some()) {
-            Err(Problem::new(Code::InvalidToken, "one bearer token of at most 8192 bytes is expected"))
+            Err(Problem::new(Code::InvalidToken, "exactly one bearer token of at most 16384 bytes is expected"))
         } else {
             Err(Problem::new(Code::MissingToken, "a bearer token is required"))
         }
@@ -115,10 +116,16 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Reads `If-Match` (RFC 9110, 13.1.1).
+    ///
     /// # Errors
     ///
-    /// `invalid_if_match` for anything but `*` or 1 to 100 entity tags.
+    /// `invalid_if_match` for anything but `*` or 1 to 100 entity tags, and for `If-None-Match`: ignored, it would let a
+    /// write happen that was not to (RFC 9110, 13.1.2).
     pub fn if_match(&self) -> Result<IfMatch, Problem> {
+        if self.header("if-none-match").next().is_some() {
+            return Err(Problem::new(Code::InvalidIfMatch, "If-None-Match is not supported"));
+        }
         let values: Vec<_> = self.header("if-match").collect();
         let if_match = match values[..] {
             [] | ["*"] => Some(IfMatch::Any),
@@ -128,18 +135,26 @@ impl<'a> Request<'a> {
             .ok_or_else(|| Problem::new(Code::InvalidIfMatch, "If-Match must be * or a list of 1 to 100 entity tags"))
     }
 
+    /// Requires that the body is declared as JSON and not compressed, if it is declared as anything.
+    ///
     /// # Errors
     ///
-    /// `unsupported_media_type` where the body is said to be something else than JSON.
-    pub fn content_type(&self) -> Result<(), Problem> {
-        let mut values = self.header("content-type");
-        match (values.next(), values.next()) {
+    /// `unsupported_media_type`.
+    pub fn require_json(&self) -> Result<(), Problem> {
+        let mut types = self.header("content-type");
+        match (types.next(), types.next()) {
+            (None, _) => {}
+            (Some(value), None) if is_json(value) => {}
+            _ => {
+                let detail = "Content-Type must be application/json or a type that ends in +json";
+                return Err(Problem::new(Code::UnsupportedMediaType, detail));
+            }
+        }
+        let mut encodings = self.header("content-encoding");
+        match (encodings.next(), encodings.next()) {
             (None, _) => Ok(()),
-            (Some(value), None) if is_json(value) => Ok(()),
-            _ => Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "Content-Type must be application/json or a type that ends in +json",
-            )),
+            (Some(value), None) if value.eq_ignore_ascii_case("identity") => Ok(()),
+            _ => Err(Problem::unsupported_encoding()),
         }
     }
 
@@ -165,7 +180,7 @@ impl<'a> Request<'a> {
         Ok(body)
     }
 
-    /// Every value of a header, without the blanks around it.
+    /// Returns every value of a header, without the white space around it.
     fn header(&self, name: &str) -> impl Iterator<Item = &str> {
         let named = self.headers.iter().filter(move |(header, _)| header.eq_ignore_ascii_case(name));
         named.map(|(_, value)| trim(value))
@@ -173,13 +188,14 @@ impl<'a> Request<'a> {
 }
 
 impl IdSegment<'_> {
+    /// Reads the id.
+    ///
     /// # Errors
     ///
-    /// `invalid_id` for anything but a hyphenated UUID, in any case.
+    /// `invalid_id` for anything but a hyphenated UUID, case-insensitively.
     pub fn id(&self) -> Result<Uuid, Problem> {
-        let decoded = percent_decode_str(self.0).decode_utf8().ok();
-        let id = decoded.as_deref().and_then(hyphenated_uuid);
-        id.ok_or_else(|| Problem::new(Code::InvalidId, "the id in the path must be a hyphenated UUID"))
+        hyphenated_uuid(self.0)
+            .ok_or_else(|| Problem::new(Code::InvalidId, "the id in the path must be a hyphenated UUID"))
     }
 }
 
@@ -191,24 +207,38 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 fn headers<'a>(event: &Event<'a>) -> Option<Vec<(Cow<'a, str>, Cow<'a, str>)>> {
     let mut headers = Vec::new();
     if let Some(multi_value_headers) = event.multi_value_headers {
-        let lists: Pairs<Text<'a>, Vec<&'a RawValue>> = read(multi_value_headers)?;
+        let lists: Pairs<Text<'a>, Option<Vec<&'a RawValue>>> = read(multi_value_headers)?;
         for (name, values) in lists.0 {
             let name = name.into_str()?;
-            for value in &values {
+            for value in values.iter().flatten().copied().filter(|value| !is_null(value)) {
                 headers.push((name.clone(), string(value)?));
             }
-            // A name without values is still a name.
-            if values.is_empty() && !is_token(&name) {
+            // A name with an empty list of values is still a name.
+            if values.is_some_and(|values| values.is_empty()) && !is_token(&name) {
                 return None;
             }
         }
     } else if let Some(single) = event.headers {
         let single: Pairs<Text<'a>, &'a RawValue> = read(single)?;
-        for (name, value) in single.0 {
+        for (name, value) in single.0.into_iter().filter(|(_, value)| !is_null(value)) {
             headers.push((name.into_str()?, string(value)?));
         }
     }
     Some(headers)
+}
+
+/// A header whose value is `null` counts as absent.
+fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+/// Percent-decodes a path, once and as a whole. `None` if the result is not UTF-8.
+fn decode(path: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    if path.contains('%') {
+        Some(percent_decode_str(&path).decode_utf8().ok()?.into_owned().into())
+    } else {
+        Some(path)
+    }
 }
 
 fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {

@@ -86,7 +86,8 @@ async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError
             error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
             continue;
         };
-        let result = app.invoke(&event, &invocation(id, &headers)).await;
+        let invocation = invocation(id, &headers);
+        let result = app.invoke(&event, &invocation).await;
         let (outcome, body) = match &result {
             Ok(response) => ("response", serde_json::to_vec(response)),
             Err(invalid) => ("error", serde_json::to_vec(&Diagnostic::from(*invalid))),
@@ -96,6 +97,7 @@ async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError
         if let Err(error) = respond(api, id, headers.get(INVOCATION_ID), outcome, body).await {
             error!("the {outcome} could not be delivered: {error}");
         }
+        app.settle(&invocation).await;
     }
 }
 

@@ -164,16 +164,17 @@ impl Host {
         let default_port = if url.scheme() == "http" { ":80" } else { ":443" };
         let lower = text.to_ascii_lowercase();
         let given = lower.strip_suffix('/').unwrap_or(&lower);
-        if given != plain && given.strip_suffix(default_port) != Some(&plain) {
-            return Err(format!("must be written plainly, as {plain}").into());
+        let is_plain = given == plain || given.strip_suffix(default_port) == Some(&plain);
+        let name =
+            if let UrlHost::Domain(name) = host { check_name(name.strip_suffix('.').unwrap_or(name)) } else { Ok(()) };
+        let is_allowed = reach == Reach::Any || is_public(&host);
+        match (is_plain, name) {
+            // The advice on the spelling would be refused next.
+            (_, Ok(())) if !is_allowed => Err("must be a publicly reachable host".into()),
+            (false, Ok(())) => Err(format!("must be written plainly, as {plain}").into()),
+            (_, Err(detail)) => Err(detail),
+            (true, Ok(())) => Ok(Self(text.to_owned())),
         }
-        if let UrlHost::Domain(name) = host {
-            check_name(name.strip_suffix('.').unwrap_or(name))?;
-        }
-        if reach == Reach::Public && !is_public(&host) {
-            return Err("must be a publicly reachable host".into());
-        }
-        Ok(Self(text.to_owned()))
     }
 
     /// The host as it was sent.
@@ -219,12 +220,28 @@ pub struct Path(String);
 impl Path {
     const MAX_CHARS: usize = 2_048;
 
-    /// Judges a path and keeps it as it was sent.
+    /// Validates a path and keeps it as it was sent.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
-    pub fn new(text: &str) -> Result<Self, &'static str> {
+    /// What is wrong with it, with the plain spelling if that is all.
+    pub fn new(text: &str) -> Result<Self, Cow<'static, str>> {
+        Self::validate(text)?;
+        let url = Url::parse(&format!("http://host{text}")).map_err(|_| "must be the path of a URL")?;
+        let (path, query) =
+            (&url[url::Position::BeforePath..url::Position::AfterPath], &url[url::Position::AfterPath..]);
+        // The URL standard encodes it in paths; the `url` crate does not yet.
+        let plain = format!("{}{query}", path.replace('^', "%5E"));
+        if plain == *text {
+            Ok(Self(text.to_owned()))
+        } else if Self::validate(&plain).is_ok() {
+            Err(format!("must be in canonical form: {plain}").into())
+        } else {
+            Err("must be in canonical form: without dot segments, and percent-encoded where a URL requires it".into())
+        }
+    }
+
+    fn validate(text: &str) -> Result<(), &'static str> {
         if text.chars().count() > Self::MAX_CHARS {
             return Err("must be at most 2048 characters");
         }
@@ -240,11 +257,7 @@ impl Path {
         if percent_decode_str(text).decode_utf8_lossy().chars().any(char::is_control) {
             return Err("must have no control character, encoded or not");
         }
-        let url = Url::parse(&format!("http://host{text}")).map_err(|_| "must be the path of a URL")?;
-        if url[url::Position::BeforePath..] != *text {
-            return Err("must be in normal form: no dot segments, and what a URL cannot hold percent-encoded");
-        }
-        Ok(Self(text.to_owned()))
+        Ok(())
     }
 
     /// The path as it was sent.
@@ -268,9 +281,20 @@ mod tests {
         fn check(path: &str, expected: bool) {
             assert_eq!(Path::new(path).is_ok(), expected, "{path:?}: {:?}", Path::new(path));
         }
-        for path in
-            ["/", "/webhook", "/a//b", "/a?b=c&d", "/%41%e2%82%ac", "/a/...", "/a?", "/a;b=1", "/?a=../b", "/%ff"]
-        {
+        for path in [
+            "/",
+            "/webhook",
+            "/a//b",
+            "/a?b=c&d",
+            "/%41%e2%82%ac",
+            "/a/...",
+            "/a?",
+            "/a;b=1",
+            "/?a=../b",
+            "/%ff",
+            "/a%5Eb",
+            "/a?^",
+        ] {
             check(path, true);
         }
         let longest = format!("/{}", "a".repeat(2_047));
@@ -314,6 +338,8 @@ mod tests {
             "/{a}",
             "/a\"b",
             "/a`b",
+            "/a^b",
+            "/a%5E^?^",
             "/a?'",
             "/a?<",
             " /a",
@@ -322,6 +348,24 @@ mod tests {
         ] {
             check(path, false);
         }
+    }
+
+    #[test]
+    fn the_detail_has_the_plain_spelling_of_a_path() {
+        for (path, plain) in [
+            ("/a b", "/a%20b"),
+            ("/ä", "/%C3%A4"),
+            ("/a/../b", "/b"),
+            ("/%2e%2E/a?x=/..", "/a?x=/.."),
+            ("/a^b?^", "/a%5Eb?^"),
+            ("/a?b c", "/a?b%20c"),
+            ("/<a>", "/%3Ca%3E"),
+        ] {
+            assert_eq!(Path::new(path).err().as_deref(), Some(&*format!("must be in canonical form: {plain}")));
+        }
+        // Its plain spelling would be refused next.
+        let detail = Path::new("/a/..//b").err().unwrap();
+        assert!(detail.starts_with("must be in canonical form: without"), "{detail}");
     }
 
     #[test]

@@ -25,13 +25,16 @@ pub const METHODS: [Row; 5] = [
 ];
 
 /// `{id}` is the distributor's, `{ID}` the same in upper case, `{%id}` the same with its hyphens encoded.
-pub const PATHS: [Row; 13] = [
+pub const PATHS: [Row; 16] = [
     (&["/api/v1/integration/distributors/{id}"], None),
     (&["/api/v1/integration/distributors/{ID}"], None),
     (&["/api/v1/integration/distributors/{%id}"], None),
     (&["/prod//x/api/v1/integration/distributors/{id}"], None),
+    (&["/api/v1/integration%2fdistributors/{id}"], None),
     (&["/api/v1/integration/distributors/{id}0"], Some((400, "invalid_id"))),
-    (&["/api/v1/integration/distributors/%ff"], Some((400, "invalid_id"))),
+    (&["/api/v1/integration/distributors/%"], Some((400, "invalid_id"))),
+    (&["/api/v1/integration/distributors/%2e%2E"], Some((404, "route_not_found"))),
+    (&["/api/v1/integration/distributors/{id}%0A"], Some(INVALID_EVENT)),
     (&["/api/v1/integration/distributors/{id}/"], Some((404, "route_not_found"))),
     (&["/api/v1/integration/distributors/"], Some((404, "route_not_found"))),
     (&["/api/v1/integration//distributors/{id}"], Some((404, "route_not_found"))),
@@ -149,10 +152,11 @@ pub enum Form {
     Cut,
     NotUtf8,
     Bom,
+    TwoBoms,
 }
 
 impl Form {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Text,
         Self::Base64,
         Self::Longest,
@@ -163,14 +167,15 @@ impl Form {
         Self::Cut,
         Self::NotUtf8,
         Self::Bom,
+        Self::TwoBoms,
     ];
 
     fn problem(self) -> Option<Problem> {
         match self {
-            Self::Text | Self::Base64 | Self::Longest => None,
+            Self::Text | Self::Base64 | Self::Longest | Self::Bom => None,
             Self::TooLong => Some((413, "body_too_large")),
             Self::FlagOfAnotherType | Self::NotBase64 => Some(INVALID_EVENT),
-            Self::Absent | Self::Cut | Self::NotUtf8 | Self::Bom => Some((400, "malformed_json")),
+            Self::Absent | Self::Cut | Self::NotUtf8 | Self::TwoBoms => Some((400, "malformed_json")),
         }
     }
 }
@@ -183,7 +188,7 @@ pub const HOSTS: [Leaf; 6] = [
     ("host", r#""http://93.184.215.14:8080/""#, true),
     ("host", r#""http://localhost""#, false),
     ("host", r#""https://example.com/path""#, false),
-    ("host", "null", false),
+    ("host", "null", true),
     ("host", "7", false),
 ];
 pub const HOOK_PATHS: [Leaf; 5] = [
@@ -201,7 +206,7 @@ pub const HOOK_METHODS: [Leaf; 8] = [
     ("method", "6", false),
     ("method", "1.0", false),
     ("method", r#""get""#, false),
-    ("method", "null", false),
+    ("method", "null", true),
 ];
 pub const TYPES: [Leaf; 5] =
     [("type", "1", true), ("type", "2", true), ("type", "3", false), ("type", "1e0", false), ("type", "\"1\"", false)];
@@ -213,7 +218,7 @@ pub const USERNAMES: [Leaf; 4] = [
     ("username", "[]", false),
 ];
 pub const PASSWORDS: [Leaf; 3] =
-    [("password", r#""pass""#, true), ("password", r#""""#, true), ("password", "null", false)];
+    [("password", r#""pass""#, true), ("password", r#""""#, true), ("password", "null", true)];
 pub const TOKENS: [Leaf; 3] = [("token", r#""t""#, true), ("token", r#""\u0085""#, false), ("token", "1", false)];
 pub const UNKNOWN: [Leaf; 3] = [("x", "1", false), ("a/b~c", "null", false), ("", "{}", false)];
 pub const READ_ONLY: [Leaf; 4] = [
@@ -310,7 +315,10 @@ impl Body {
                     match member {
                         Member::Leaf(leaf) => {
                             fault("/meta", leaf);
-                            meta.insert(leaf.0.to_owned(), serde_json::from_str(leaf.1).unwrap());
+                            // What is null counts as left out.
+                            if leaf.1 != "null" {
+                                meta.insert(leaf.0.to_owned(), serde_json::from_str(leaf.1).unwrap());
+                            }
                         }
                         Member::NoObject => fault("/meta", &("authentication", "", false)),
                         Member::Object(members) => {
@@ -320,12 +328,14 @@ impl Body {
                                 fault("/meta/authentication", &(leaf.0, leaf.1, leaf.2 && !colon));
                             }
                             for required in ["username", "password"] {
-                                if basic && members.iter().all(|(name, ..)| *name != required) {
+                                if basic && members.iter().all(|(name, value, _)| *name != required || *value == "null")
+                                {
                                     missing.push(format!("/meta/authentication/{required}"));
                                 }
                             }
                             let object: Map<_, _> = members
                                 .iter()
+                                .filter(|(_, value, _)| *value != "null")
                                 .map(|(name, value, _)| ((*name).to_owned(), serde_json::from_str(value).unwrap()))
                                 .collect();
                             meta.insert("authentication".to_owned(), object.into());

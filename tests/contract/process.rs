@@ -204,9 +204,11 @@ async fn one_line_per_request() {
         "cold_start",
         "duration_ms",
         "level",
+        "reason",
         "request_id",
         "status",
         "timestamp",
+        "xray_trace_id",
     ];
     assert_eq!(names, expected);
     assert_eq!((&lines[0]["cold_start"], &lines[1]["cold_start"]), (&json!(true), &json!(false)));
@@ -216,6 +218,7 @@ async fn one_line_per_request() {
         ("level", json!("INFO")),
         ("request_id", json!("invocation-1")),
         ("gateway_request_id", json!("gateway-id")),
+        ("xray_trace_id", json!("1-5759e988-bd862e3fe1be46a994272793")),
         ("status", json!(200)),
         ("code", json!("ok")),
         ("operation", json!("set")),
@@ -354,15 +357,19 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
     let secret_set = r#"{"keys":[{"kty":"oct","k":"VG9PLVNFQ1JFVA"}]}"#;
     for (variable, value, named) in [
         ("TABLE_NAME", None, "TABLE_NAME is not set"),
-        ("TOKEN_ISSUER", Some(" "), "TOKEN_ISSUER is blank"),
+        ("TOKEN_ISSUER", Some(" "), "TOKEN_ISSUER consists of white space"),
         ("TOKEN_AUDIENCE", Some(""), "TOKEN_AUDIENCE is not set"),
         ("TOKEN_JWKS_URI", Some("https://issuer.example/jwks"), "TOKEN_JWKS_URI and TOKEN_JWKS are both set"),
-        ("TOKEN_JWKS", Some(secret_set), "TOKEN_JWKS is not usable: no key in it can be used"),
-        ("TOKEN_JWKS", Some("VG9PLVNFQ1JFVA"), "TOKEN_JWKS is not usable: it is no JWK set"),
+        (
+            "TOKEN_JWKS",
+            Some(secret_set),
+            "TOKEN_JWKS is not usable: no key in it can be used: a key without kid: too weak",
+        ),
+        ("TOKEN_JWKS", Some("VG9PLVNFQ1JFVA"), "TOKEN_JWKS is not usable: not a JWK set"),
         ("TOKEN_SCOPE", Some("a b"), "TOKEN_SCOPE is "),
         ("WEBHOOK_ALLOW_PRIVATE_HOSTS", Some("yes"), "WEBHOOK_ALLOW_PRIVATE_HOSTS is "),
         ("PRIME", Some("0"), "PRIME is "),
-        ("METRICS_NAMESPACE", Some("\n"), "METRICS_NAMESPACE is blank"),
+        ("METRICS_NAMESPACE", Some("\n"), "METRICS_NAMESPACE consists of white space"),
         ("AWS_REGION", None, "AWS_REGION is not set"),
         ("AWS_LAMBDA_RUNTIME_API", Some(""), "AWS_LAMBDA_RUNTIME_API is not set"),
         ("AWS_LAMBDA_RUNTIME_API", Some("/next"), "AWS_LAMBDA_RUNTIME_API is "),
@@ -446,7 +453,7 @@ async fn a_start_takes_at_most_two_seconds() {
     let lines = process.stop().await;
     let warnings: Vec<_> = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "WARN").collect();
     assert_eq!(warnings.len(), 2, "{lines:#?}");
-    assert!(warnings.iter().all(|line| line["message"].as_str().unwrap().ends_with("not done in time")), "{lines:#?}");
+    assert!(warnings.iter().all(|line| line["message"].as_str().unwrap().ends_with(" in time")), "{lines:#?}");
 }
 
 #[tokio::test]

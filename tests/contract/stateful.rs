@@ -205,6 +205,7 @@ impl World {
             Form::Cut => (json!(text[..text.len() - 1]), json!(false)),
             Form::NotUtf8 => (json!(STANDARD.encode(b"{\"id\":\"\xff\"}")), json!(true)),
             Form::Bom => (json!(format!("\u{feff}{text}")), json!(false)),
+            Form::TwoBoms => (json!(format!("\u{feff}\u{feff}{text}")), json!(false)),
         };
         event["body"] = body;
         event["isBase64Encoded"] = flag;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::support::embedded::{Embedded, NODE};
 use crate::support::function::{Function, embedded};
@@ -28,30 +28,73 @@ async fn with_keys(keys: &[Value]) -> Function {
     Function::with(&[("TOKEN_JWKS", &set(keys))]).await
 }
 
+/// Algorithms that verify with a key, by what `alg` of the key says.
 #[tokio::test]
-async fn every_algorithm_and_only_the_keys_own() {
+async fn a_key_verifies_the_algorithms_of_its_type_or_the_one_it_names() {
     let signers = [
         (Signer::rsa(2_048), &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"][..]),
         (Signer::p256(), &["ES256"]),
         (Signer::p384(), &["ES384"]),
+        (Signer::p521(), &["ES512"]),
         (Signer::ed25519(), &["EdDSA", "Ed25519"]),
         (Signer::Secret(vec![7; 64]), &["HS256", "HS384", "HS512"]),
     ];
-    let every = signers.iter().flat_map(|(_, algorithms)| *algorithms).chain(&["none", "None", "", "ES512", "es256"]);
+    let every = signers.iter().flat_map(|(_, algorithms)| *algorithms).chain(&["none", "None", "", "ES256K", "es256"]);
     let every: Vec<_> = every.copied().collect();
-    for (signer, algorithms) in &signers {
-        for (index, of_key) in algorithms.iter().enumerate() {
-            // The first of a type needs no `alg`.
-            let jwk = with(signer.jwk(), json!({"kid": "a"}));
-            let jwk = if index == 0 { jwk } else { with(jwk, json!({"alg": of_key})) };
-            let function = with_keys(&[jwk]).await;
+    for (signer, of_type) in &signers {
+        let jwk = with(signer.jwk(), json!({"kid": "a"}));
+        let named = of_type.iter().map(|name| (with(jwk.clone(), json!({"alg": name})), vec![*name]));
+        for (jwk, allowed) in named.chain([(jwk.clone(), of_type.to_vec())]) {
+            let function = with_keys(std::slice::from_ref(&jwk)).await;
             for alg in &every {
                 let token = signer.sign(alg, &json!({"alg": alg, "kid": "a"}), &claims(NODE, 60));
-                let same = alg == of_key || [*alg, *of_key].iter().all(|name| ["EdDSA", "Ed25519"].contains(name));
-                let expected = if same { "200" } else { "401 invalid_token" };
-                assert_eq!(call(&function, &token).await.outcome(), expected, "key {of_key}, token {alg}");
+                let other_name = ["EdDSA", "Ed25519"].contains(alg) && of_type.contains(alg);
+                let expected = if allowed.contains(alg) || other_name { "200" } else { "401 invalid_token" };
+                assert_eq!(call(&function, &token).await.outcome(), expected, "{jwk}, token {alg}");
             }
         }
+    }
+    // As far as it is long enough.
+    for (length, allowed) in [(32, &["HS256"][..]), (48, &["HS256", "HS384"]), (63, &["HS256", "HS384"])] {
+        let signer = Signer::Secret(vec![7; length]);
+        let function = with_keys(&[signer.jwk()]).await;
+        for alg in ["HS256", "HS384", "HS512"] {
+            let token = signer.sign(alg, &json!({"alg": alg}), &claims(NODE, 60));
+            let expected = if allowed.contains(&alg) { "200" } else { "401 invalid_token" };
+            assert_eq!(call(&function, &token).await.outcome(), expected, "{length} bytes, {alg}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_may_share_a_kid_and_appear_twice() {
+    let signers: Vec<_> = (0..6).map(|_| Signer::p256()).collect();
+    let jwks = |kid: &str| signers.iter().map(|signer| with(signer.jwk(), json!({"kid": kid}))).collect::<Vec<_>>();
+    let (shared, rsa) = (jwks("a"), Signer::rsa(2_048));
+    let token = |signer: &Signer, header: Value| {
+        signer.sign("ES256", &with(header, json!({"alg": "ES256"})), &claims(NODE, 60))
+    };
+    // The first four are tried, a fifth never.
+    let function = with_keys(&shared).await;
+    for (index, signer) in signers.iter().enumerate() {
+        let expected = if index < 4 { "200" } else { "401 invalid_token" };
+        for header in [json!({"kid": "a"}), json!({})] {
+            assert_eq!(call(&function, &token(signer, header.clone())).await.outcome(), expected, "{index}: {header}");
+        }
+    }
+    // A key that is listed twice counts once, and one of another type does not count.
+    let twice = [&vec![shared[0].clone(); 5], &vec![with(rsa.jwk(), json!({"kid": "a"})); 5], &shared[1..4].to_vec()]
+        .map(Vec::clone);
+    let function = with_keys(&twice.concat()).await;
+    for signer in &signers[..4] {
+        assert_eq!(call(&function, &token(signer, json!({"kid": "a"}))).await.outcome(), "200");
+    }
+    let by_rsa = rsa.sign("PS384", &json!({"alg": "PS384", "kid": "a"}), &claims(NODE, 60));
+    assert_eq!(call(&function, &by_rsa).await.outcome(), "200");
+    // A kid whose keys do not fit, and one that no key has.
+    let function = with_keys(&[with(rsa.jwk(), json!({"kid": "rsa"})), shared[0].clone()]).await;
+    for kid in ["rsa", "b", ""] {
+        assert_eq!(call(&function, &token(&signers[0], json!({"kid": kid}))).await.outcome(), "401 invalid_token");
     }
 }
 
@@ -143,23 +186,24 @@ async fn header() {
         (r#"{"alg":"ES256","typ":"Application/AT+JWT"}"#, true),
         (r#"{"alg":"ES256","jku":null,"jwk":7,"x5u":{"a":1,"a":2},"x5c":[null]}"#, true),
         (r#"{"alg":"ES256","unknown":{"a":null}}"#, true),
+        (r#"{"alg":"ES256","unknown":null}"#, true),
+        (r#"{"alg":"ES256","zip":"DEF","enc":"A128GCM"}"#, true),
+        (r#"{"alg":"ES256","kid":null,"typ":null}"#, true),
         (r#"{"alg":"ES256","typ":"dpop+jwt"}"#, false),
         (r#"{"alg":"ES256","typ":"id+jwt"}"#, false),
         (r#"{"alg":"ES256","typ":""}"#, false),
         (r#"{"alg":"ES256","typ":7}"#, false),
-        (r#"{"alg":"ES256","typ":null}"#, false),
         (r#"{"alg":"ES256","kid":"other"}"#, false),
         (r#"{"alg":"ES256","kid":""}"#, false),
         (r#"{"alg":"ES256","kid":7}"#, false),
-        (r#"{"alg":"ES256","kid":null}"#, false),
         (r#"{"alg":"ES256","kid":"first","kid":"first"}"#, false),
         (r#"{"alg":"ES256","\u0061lg":"ES256"}"#, false),
         (r#"{"alg":"ES256","crit":[]}"#, false),
         (r#"{"alg":"ES256","crit":["exp"]}"#, false),
+        (r#"{"alg":"ES256","crit":null}"#, false),
         (r#"{"alg":"ES256","b64":true}"#, false),
-        (r#"{"alg":"ES256","zip":"DEF"}"#, false),
-        (r#"{"alg":"ES256","enc":"A128GCM"}"#, false),
-        (r#"{"alg":"ES256","unknown":null}"#, false),
+        (r#"{"alg":"ES256","b64":null}"#, false),
+        (r#"{"alg":null}"#, false),
         (r#"{"alg":["ES256"]}"#, false),
         (r#"{"kid":"first"}"#, false),
         ("{}", false),
@@ -181,22 +225,40 @@ async fn header() {
 #[tokio::test]
 async fn claims_of_wrong_types() {
     let function = Function::new().await;
-    for name in ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "scp", "token_use", "node_id"] {
+    for name in ["iss", "aud", "exp", "nbf", "iat", "client_id", "scope", "scp", "token_use"] {
         let is_date = ["exp", "nbf", "iat"].contains(&name);
-        let mut wrong = vec![json!(null), json!(true), json!({}), json!([1])];
+        let mut wrong = vec![json!(true), json!({}), json!([1]), json!(["x", null])];
         wrong.push(if is_date { json!(now().to_string()) } else { json!(7) });
-        if !["aud", "scp"].contains(&name) {
+        if !["aud", "scope", "scp"].contains(&name) {
             wrong.push(json!(["x"]));
         }
         for value in wrong {
             let token = function.issuer.sign(&with(claims(NODE, 60), json!({ name: value })));
             assert_eq!(call(&function, &token).await.outcome(), "401 invalid_token", "{name}: {value}");
         }
+        // One that is null counts as absent.
+        let token = function.issuer.sign(&with(claims(NODE, 60), json!({ name: null })));
+        let expected = if ["iss", "aud", "exp"].contains(&name) { "401 invalid_token" } else { "200" };
+        assert_eq!(call(&function, &token).await.outcome(), expected, "{name}: null");
         let twice = claims(NODE, 60).to_string().replacen('{', &format!("{{\"{name}\":1,\"{name}\":1,"), 1);
         let token = function.issuer.sign_parts(r#"{"alg":"ES256"}"#, &twice);
         assert_eq!(call(&function, &token).await.outcome(), "401 invalid_token", "{name} twice");
     }
-    for (text, expected) in [(r#""x":null"#, "401"), (r#""x":1,"x":1"#, "401"), (r#""x":{"y":null,"y":1}"#, "200")] {
+    // No other member's type matters.
+    for name in ["sub", "jti", "auth_time", "azp", "email", "x"] {
+        for value in [json!(null), json!(true), json!({}), json!([1]), json!(7), json!("x")] {
+            let token = function.issuer.sign(&with(claims(NODE, 60), json!({ name: value })));
+            assert_eq!(call(&function, &token).await.outcome(), "200", "{name}: {value}");
+            if name == "sub" {
+                assert_eq!(function.last_line().get("subject"), Some(&value).filter(|value| value.is_string()));
+            }
+        }
+    }
+    for value in [json!(null), json!(true), json!({}), json!([1]), json!(7), json!([])] {
+        let token = function.issuer.sign(&with(claims(NODE, 60), json!({ "node_id": value })));
+        assert_eq!(call(&function, &token).await.outcome(), "403 node_claim_missing", "{value}");
+    }
+    for (text, expected) in [(r#""x":null"#, "200"), (r#""x":1,"x":1"#, "401"), (r#""x":{"y":null,"y":1}"#, "200")] {
         let text = claims(NODE, 60).to_string().replacen('{', &format!("{{{text},"), 1);
         let token = function.issuer.sign_parts(r#"{"alg":"ES256"}"#, &text);
         assert_eq!(call(&function, &token).await.status.to_string(), expected, "{text}");
@@ -219,6 +281,11 @@ async fn claims_are_judged() {
         ("another audience", json!({"aud": "distributor"}), "401"),
         ("no audience of an array", json!({"aud": []}), "401"),
         ("client does not stand in for an audience", json!({"aud": "x", "client_id": AUDIENCE}), "401"),
+        ("client stands in for an empty array", json!({"aud": [], "client_id": AUDIENCE}), "200"),
+        ("client stands in for an empty string", json!({"aud": "", "client_id": AUDIENCE}), "200"),
+        ("another client beside an empty array", json!({"aud": [], "client_id": "x"}), "401"),
+        ("node in an array", json!({"node_id": [NODE]}), "200"),
+        ("two nodes", json!({"node_id": [NODE, NODE]}), "403"),
         ("just expired, within leeway", json!({"exp": now - 28}), "200"),
         ("expired", json!({"exp": now - 31}), "401"),
         ("a fraction", json!({"exp": format!("{}.5", now - 29).parse::<f64>().unwrap()}), "200"),
@@ -265,6 +332,10 @@ async fn scope_is_judged_before_the_node() {
         (json!({"scope": "a distributors:write b"}), "200"),
         (json!({"scp": ["a", "distributors:write"]}), "200"),
         (json!({"scp": "a distributors:write"}), "200"),
+        (json!({"scope": ["a", "distributors:write"]}), "200"),
+        (json!({"scope": ["a distributors:write"]}), "403 insufficient_scope"),
+        (json!({"scope": []}), "403 insufficient_scope"),
+        (json!({"scope": null, "scp": null}), "403 insufficient_scope"),
         (json!({"scope": "a", "scp": ["distributors:write"]}), "200"),
         (json!({}), "403 insufficient_scope"),
         (json!({"scope": ""}), "403 insufficient_scope"),
@@ -291,6 +362,11 @@ async fn the_node_claim_can_have_another_name_or_none() {
     let function = Function::with(&[("TOKEN_NODE_CLAIM", "https://x.example/node")]).await;
     let token = function.issuer.sign(&with(claims("x", 60), json!({"https://x.example/node": NODE})));
     assert_eq!(call(&function, &token).await.outcome(), "200");
+    let function = Function::with(&[("TOKEN_NODE_CLAIM", "/ext/node_id")]).await;
+    let token = function.issuer.sign(&with(claims("x", 60), json!({"ext": {"node_id": NODE}})));
+    assert_eq!(call(&function, &token).await.outcome(), "200");
+    let token = function.issuer.sign(&with(claims(NODE, 60), json!({"ext": {"node": NODE}})));
+    assert_eq!(call(&function, &token).await.outcome(), "403 node_claim_missing");
     let function = Function::with(&[("TOKEN_NODE_CLAIM", "")]).await;
     let token = function.issuer.sign(&with(claims("x", 60), json!({"node_id": 7})));
     assert_eq!(call(&function, &token).await.outcome(), "200");
@@ -306,27 +382,24 @@ async fn each_key_of_a_set_is_read_alone() {
     let unusable = [
         json!(7),
         json!(null),
+        json!([]),
         json!({}),
         json!({"kty": "unknown"}),
+        with(other.clone(), json!({"kty": null})),
         with(other.clone(), json!({"use": "enc"})),
-        with(other.clone(), json!({"use": null})),
         with(other.clone(), json!({"use": ["sig"]})),
         with(other.clone(), json!({"key_ops": ["sign"]})),
-        with(other.clone(), json!({"key_ops": []})),
         with(other.clone(), json!({"key_ops": "verify"})),
         with(other.clone(), json!({"alg": "RS256"})),
         with(other.clone(), json!({"alg": "ES384"})),
         with(other.clone(), json!({"alg": "ECDH-ES"})),
-        with(other.clone(), json!({"alg": null})),
         with(other.clone(), json!({"alg": 1})),
-        with(other.clone(), json!({"kid": null})),
-        with(other.clone(), json!({"x5c": "x"})),
-        with(other.clone(), json!({"x5t": null})),
+        with(other.clone(), json!({"kid": 7})),
         with(other.clone(), json!({"crv": "P-521"})),
         with(other.clone(), json!({"crv": "P-384"})),
         with(other.clone(), json!({"y": x})),
-        with(other.clone(), json!({"x": format!("{x}=")})),
         with(other.clone(), json!({"x": encode(&[1; 31])})),
+        with(other, json!({"x": null})),
         with(p384, json!({"alg": "ES256"})),
         with(ed25519.clone(), json!({"crv": "Ed448"})),
         with(ed25519.clone(), json!({"x": encode(&[1; 31])})),
@@ -335,35 +408,49 @@ async fn each_key_of_a_set_is_read_alone() {
         with(rsa.clone(), json!({"e": "AgAA"})),
         with(rsa.clone(), json!({"e": 65537})),
         with(rsa.clone(), json!({"n": encode(&[0xff; 255])})),
-        with(rsa.clone(), json!({"n": encode(&[&[0; 1], &[0xff; 256][..]].concat())})),
         with(rsa, json!({"alg": "ES256"})),
         json!({"kty": "oct", "k": encode(&[1; 31])}),
         json!({"kty": "oct", "k": encode(&[1; 63]), "alg": "HS512"}),
         json!({"kty": "oct", "alg": "HS256"}),
     ];
     for jwk in unusable {
-        let jwk = if jwk.is_object() && jwk.get("kid").is_none() { with(jwk, json!({"kid": "bad"})) } else { jwk };
-        // A token without `kid` is accepted where just one key is usable.
         let function = with_keys(&[jwk.clone(), with(good.jwk(), json!({"kid": "good"}))]).await;
-        let token = good.sign("ES256", &json!({"alg": "ES256"}), &claims(NODE, 60));
+        for header in [json!({"alg": "ES256"}), json!({"alg": "ES256", "kid": "good"})] {
+            let token = good.sign("ES256", &header, &claims(NODE, 60));
+            assert_eq!(call(&function, &token).await.outcome(), "200", "{jwk}");
+        }
+    }
+}
+
+/// Ways in which real issuers write a key: the token that it signs is accepted.
+#[tokio::test]
+async fn a_key_is_read_as_real_issuers_write_it() {
+    let (rsa, ec) = (Signer::rsa(2_048), Signer::p256());
+    let number = |jwk: &Value, name: &str| jwk[name].as_str().unwrap().to_owned();
+    let plain = |text: &str| text.replace('-', "+").replace('_', "/");
+    let n = number(&rsa.jwk(), "n");
+    let modulus = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &n).unwrap();
+    let zero = encode(&[&[0], &modulus[..]].concat());
+    let (x, y) = (number(&ec.jwk(), "x"), number(&ec.jwk(), "y"));
+    for (signer, alg, change) in [
+        (&rsa, "RS256", json!({"n": zero})),
+        (&rsa, "PS512", json!({"n": zero, "e": "AAEAAQ"})),
+        (&rsa, "RS256", json!({"n": format!("{n}=="), "e": "AQAB"})),
+        (&rsa, "RS256", json!({"n": plain(&n)})),
+        (&rsa, "RS256", json!({"n": format!("{}==", plain(&n))})),
+        (&rsa, "RS384", json!({"use": "sig", "key_ops": null, "x5c": null, "x5t": null, "alg": null})),
+        (&rsa, "RS256", json!({"x5c": "x", "x5t": 7, "x5u": [], "d": null, "p": 7, "oth": {}})),
+        (&ec, "ES256", json!({"x": format!("{x}="), "y": plain(&y)})),
+        (&ec, "ES256", json!({"use": null, "key_ops": []})),
+        (&ec, "ES256", json!({"use": "sig", "key_ops": ["sign"]})),
+        (&ec, "ES256", json!({"key_ops": ["sign", "verify", 7]})),
+        (&ec, "ES256", json!({"kid": null})),
+    ] {
+        let jwk = with(signer.jwk(), change);
+        let function = with_keys(std::slice::from_ref(&jwk)).await;
+        let token = signer.sign(alg, &json!({"alg": alg}), &claims(NODE, 60));
         assert_eq!(call(&function, &token).await.outcome(), "200", "{jwk}");
     }
-    for usable in [
-        with(other.clone(), json!({"use": "sig", "key_ops": ["sign", "verify"], "x5c": [], "x": x})),
-        with(other.clone(), json!({"d": null, "p": 7})),
-        other,
-    ] {
-        let function = with_keys(&[usable.clone(), with(good.jwk(), json!({"kid": "good"}))]).await;
-        let without = good.sign("ES256", &json!({"alg": "ES256"}), &claims(NODE, 60));
-        assert_eq!(call(&function, &without).await.outcome(), "401 invalid_token", "{usable}");
-        let named = good.sign("ES256", &json!({"alg": "ES256", "kid": "good"}), &claims(NODE, 60));
-        assert_eq!(call(&function, &named).await.outcome(), "200", "{usable}");
-    }
-    let private: Map<String, Value> =
-        ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
-    let function = with_keys(&[with(good.jwk(), Value::Object(private))]).await;
-    let token = good.sign("ES256", &json!({"alg": "ES256"}), &claims(NODE, 60));
-    assert_eq!(call(&function, &token).await.outcome(), "200");
 }
 
 /// A function whose keys are fetched; the issuer is taken away from its own.
@@ -420,8 +507,11 @@ async fn an_unknown_kid_causes_one_fetch() {
     }
     assert_eq!(fetching.server.take_requests(), [""; 0]);
     // A token without `kid` is judged by the set as it is.
-    let token = first.sign_parts(r#"{"alg":"ES256"}"#, &claims(NODE, 60).to_string());
-    assert_eq!(call(&fetching.function, &token).await.outcome(), "401 invalid_token");
+    for (issuer, expected) in [(&first, "200"), (&second, "200"), (&fetching.issuer, "401 invalid_token")] {
+        let token = issuer.sign_parts(r#"{"alg":"ES256"}"#, &claims(NODE, 60).to_string());
+        assert_eq!(call(&fetching.function, &token).await.outcome(), expected);
+    }
+    assert_eq!(fetching.server.take_requests(), [""; 0]);
 }
 
 #[tokio::test]
@@ -432,9 +522,9 @@ async fn an_issuer_that_is_down_at_the_start() {
     let answer = call(&fetching.function, &issuer.sign(&claims(NODE, 60))).await;
     assert_eq!((answer.outcome().as_str(), answer.header("retry-after")), ("503 keys_unavailable", Some("5")));
     let reason = fetching.function.last_line()["reason"].as_str().unwrap().to_owned();
-    assert!(reason.ends_with("/jwks: answered 500"), "{reason}");
-    // The failed fetch is not repeated at once.
-    assert_eq!(fetching.server.take_requests(), ["/jwks"]);
+    assert!(reason.ends_with("/jwks: status 500"), "{reason}");
+    // Twice at the start, and then not again at once.
+    assert_eq!(fetching.server.take_requests(), ["/jwks", "/jwks"]);
     fetching.server.serve("/jwks", Reply::Document(issuer.jwks()));
     assert_eq!(fetching.outcome(&issuer).await, "503 keys_unavailable");
     assert_eq!(fetching.server.take_requests(), [""; 0]);
@@ -454,7 +544,7 @@ async fn an_issuer_that_goes_down_later() {
         // The set that is there may lack a new key, and that is for the operator to see.
         assert_eq!(fetching.outcome(&fetching.issuer).await, "401 invalid_token");
         let reason = fetching.function.last_line()["reason"].as_str().unwrap().to_owned();
-        assert!(reason.ends_with("/jwks: answered 500"), "{reason}");
+        assert!(reason.ends_with("/jwks: status 500"), "{reason}");
     }
     assert_eq!(fetching.server.take_requests(), ["/jwks"]);
 }
@@ -497,26 +587,25 @@ async fn what_is_fetched_must_be_right() {
     };
     for (name, replies, expected) in [
         ("one redirect", vec![Reply::Redirect("/other".to_owned()), jwks.clone()], "200"),
-        (
-            "two redirects",
-            vec![Reply::Redirect("/a".to_owned()), Reply::Redirect("/b".to_owned()), jwks.clone()],
-            "503",
-        ),
-        ("redirect to plain http", vec![Reply::Redirect("http://issuer.example/".to_owned()), jwks.clone()], "503"),
-        ("redirect to a file", vec![Reply::Redirect("file:///etc/passwd".to_owned()), jwks.clone()], "503"),
+        ("two redirects", vec![Reply::Redirect("/a".to_owned()), Reply::Redirect("/b".to_owned())], "503"),
+        ("redirect to plain http", vec![Reply::Redirect("http://issuer.example/".to_owned())], "503"),
+        ("redirect to a file", vec![Reply::Redirect("file:///etc/passwd".to_owned())], "503"),
         ("another success", vec![Reply::Status(204)], "503"),
         ("no JSON", vec![Reply::Document("x".to_owned())], "503"),
         ("no set", vec![Reply::Document("{}".to_owned())], "503"),
         ("empty set", vec![Reply::Document(set(&[]))], "503"),
-        ("a kid twice", vec![Reply::Document(set(&[issuer.jwk(), issuer.jwk()]))], "503"),
+        ("a key twice", vec![Reply::Document(set(&[issuer.jwk(), issuer.jwk()]))], "200"),
+        ("a byte order mark", vec![Reply::Document(format!("\u{feff}{}", issuer.jwks()))], "200"),
+        ("two byte order marks", vec![Reply::Document(format!("\u{feff}\u{feff}{}", issuer.jwks()))], "503"),
         ("only a secret", vec![Reply::Document(set(std::slice::from_ref(&secret)))], "503"),
         ("a secret besides", vec![Reply::Document(set(&[issuer.jwk(), secret.clone()]))], "200"),
         ("the largest", vec![Reply::Document(padded(150_000))], "200"),
         ("too large", vec![Reply::Document(padded(150_001))], "503"),
     ] {
         let server = KeyServer::start().await;
-        for reply in replies {
-            server.next(reply);
+        // The start tries a second time.
+        for reply in replies.iter().chain(&replies) {
+            server.next(reply.clone());
         }
         let fetching = Fetching::jwks(server).await;
         let outcome = fetching.outcome(&issuer).await;
@@ -542,6 +631,11 @@ async fn discovery() {
             ("no issuer", json!({"issuer": null}), "503 keys_unavailable"),
             ("keys in the clear", json!({"jwks_uri": "http://issuer.example/jwks"}), "503 keys_unavailable"),
             ("no keys", json!({"jwks_uri": 7}), "503 keys_unavailable"),
+            (
+                "keys with user information",
+                json!({"jwks_uri": "https://u@issuer.example/jwks"}),
+                "503 keys_unavailable",
+            ),
         ] {
             let server = KeyServer::start().await;
             let url = server.url(path);
@@ -553,4 +647,95 @@ async fn discovery() {
             assert_eq!(call(&fetching.function, &token).await.outcome(), expected, "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_is_named_in_the_log() {
+    let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
+    let url = server.url("");
+    let metadata = json!({"issuer": "https://other.example/?key=SECRET", "jwks_uri": server.url("/keys")});
+    server.serve("/.well-known/openid-configuration", Reply::Document(metadata.to_string()));
+    server.serve("/keys", Reply::Document(issuer.jwks()));
+    let fetching = Fetching::with(server, &[("TOKEN_JWKS", ""), ("TOKEN_ISSUER", &url)]).await;
+    let token = issuer.sign(&with(claims(NODE, 60), json!({"iss": url})));
+    assert_eq!(call(&fetching.function, &token).await.outcome(), "503 keys_unavailable");
+    let reason = fetching.function.last_line()["reason"].as_str().unwrap().to_owned();
+    assert!(
+        reason.contains(&url) && reason.contains("https://other.example/") && !reason.contains("SECRET"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn requests_to_an_issuer_say_who_asks() {
+    let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
+    server.serve("/jwks", Reply::Document(issuer.jwks()));
+    let fetching = Fetching::jwks(server).await;
+    let headers = fetching.server.last_headers();
+    assert_eq!(headers["user-agent"], concat!("update-distributor/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(headers["accept"], "application/json");
+}
+
+/// Serves the discovery documents of an issuer whose keys are these.
+fn serve(server: &KeyServer, keys: &str) -> String {
+    let url = server.url("");
+    let metadata = json!({"issuer": url, "jwks_uri": server.url("/keys")});
+    server.serve("/.well-known/openid-configuration", Reply::Document(metadata.to_string()));
+    server.serve("/keys", Reply::Document(keys.to_owned()));
+    url
+}
+
+#[tokio::test]
+async fn issuers_have_keys_of_their_own_and_fail_apart() {
+    let (a, b, down) = (KeyServer::start().await, KeyServer::start().await, KeyServer::start().await);
+    let (key_a, key_b) = (Issuer::new("same"), Issuer::new("same"));
+    let (url_a, url_b, url_down) = (serve(&a, &key_a.jwks()), serve(&b, &key_b.jwks()), down.url(""));
+    let settings = [("TOKEN_JWKS", ""), ("TOKEN_ISSUER", &*format!("{url_a}, {url_down} ,{url_b}"))];
+    let function = Function::with(&settings).await;
+    let down_asked = down.take_requests().len();
+    for (name, signer, issuer, expected) in [
+        ("a", &key_a, &url_a, "200"),
+        ("b", &key_b, &url_b, "200"),
+        ("a's key for b", &key_a, &url_b, "401 invalid_token"),
+        ("b's key for a", &key_b, &url_a, "401 invalid_token"),
+        ("one that is down", &key_a, &url_down, "503 keys_unavailable"),
+        ("one that is not accepted", &key_a, &"https://other.example".to_owned(), "401 invalid_token"),
+    ] {
+        let token = signer.sign(&with(claims(NODE, 60), json!({"iss": issuer})));
+        assert_eq!(call(&function, &token).await.outcome(), expected, "{name}");
+    }
+    // One that is not in the list fetches nothing; neither does a token of which nothing else is right.
+    a.take_requests();
+    b.take_requests();
+    for iss in [json!("https://other.example"), json!(null), json!(7), json!([url_a])] {
+        let token = Issuer::new("unknown").sign(&with(claims(NODE, 60), json!({ "iss": iss })));
+        assert_eq!(call(&function, &token).await.outcome(), "401 invalid_token");
+    }
+    assert_eq!((a.take_requests(), b.take_requests()), (vec![], vec![]));
+    assert!(down_asked > 0 && down.take_requests().is_empty(), "it was asked at the start, and not again at once");
+    // With one set for all, every issuer of the list is accepted with it.
+    let function = Function::with(&[("TOKEN_ISSUER", "one,two")]).await;
+    for (issuer, expected) in
+        [("one", "200"), ("two", "200"), ("three", "401 invalid_token"), ("one,two", "401 invalid_token")]
+    {
+        let token = function.issuer.sign(&with(claims(NODE, 60), json!({"iss": issuer})));
+        assert_eq!(call(&function, &token).await.outcome(), expected, "{issuer}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_the_reason_of_a_401() {
+    let function = Function::new().await;
+    for (token, reason) in [
+        ("x".to_owned(), "the token is not a signed JWT"),
+        (function.issuer.sign(&with(claims(NODE, 60), json!({"exp": 1}))), "the token has expired"),
+        (Issuer::new("first").sign(&claims(NODE, 60)), "the token's signature does not verify"),
+        (Issuer::new("other").sign(&claims(NODE, 60)), "the token's kid names no key"),
+    ] {
+        let answer = call(&function, &token).await;
+        assert_eq!(answer.outcome(), "401 invalid_token");
+        assert_eq!((&answer.body["detail"], &function.last_line()["reason"]), (&json!(reason), &json!(reason)));
+    }
+    let answer = function.call(&function.put("{}").without("authorization")).await;
+    assert_eq!(answer.body["detail"], function.last_line()["reason"]);
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
@@ -68,9 +68,9 @@ pub fn documented_item() -> Item {
 
 /// Clients as the function has them, for a store that takes any credentials.
 pub async fn clients(endpoint: &str) -> Clients {
-    let clients = Clients::from_env().await;
+    let clients = Clients::from_env("eu-central-1".to_owned()).await;
     let sdk = clients.sdk.clone().into_builder();
-    let sdk = sdk.behavior_version(BehaviorVersion::latest()).region(Region::new("eu-central-1"));
+    let sdk = sdk.behavior_version(BehaviorVersion::latest());
     let credentials =
         aws_sdk_dynamodb::config::SharedCredentialsProvider::new(Credentials::new("any", "any", None, None, "local"));
     Clients { sdk: sdk.endpoint_url(endpoint).credentials_provider(credentials).build(), ..clients }

@@ -42,7 +42,9 @@ async fn forward(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
         Ok(text) => (text.into(), false),
         Err(_) => (STANDARD.encode(&body).into(), true),
     };
+    // As an HTTP API does: the path is percent-decoded.
     let path = parts.uri.path();
+    let path = percent_encoding::percent_decode_str(path).decode_utf8().unwrap_or(path.into());
     let event = json!({
         "version": "2.0",
         "routeKey": "$default",

@@ -94,9 +94,25 @@ impl Request {
         }
         let (method, path) = (&self.method, &self.path);
         let mut event = match front_end {
-            FrontEnd::HttpApi | FrontEnd::FunctionUrl => json!({
+            // It percent-decodes the path, where that is UTF-8.
+            FrontEnd::HttpApi => {
+                let path = percent_encoding::percent_decode_str(path).decode_utf8().unwrap_or(path.into());
+                json!({
+                    "version": "2.0", "rawPath": path, "rawQueryString": "", "headers": joined,
+                    "requestContext": {
+                        "domainName": "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com",
+                        "http": {"method": method, "path": path},
+                        "requestId": "gateway-id",
+                    },
+                })
+            }
+            FrontEnd::FunctionUrl => json!({
                 "version": "2.0", "rawPath": path, "rawQueryString": "", "headers": joined,
-                "requestContext": {"http": {"method": method, "path": path}, "requestId": "gateway-id"},
+                "requestContext": {
+                    "domainName": "a1b2c3d4e5.lambda-url.eu-central-1.on.aws",
+                    "http": {"method": method, "path": path},
+                    "requestId": "gateway-id",
+                },
             }),
             FrontEnd::RestApi => json!({
                 "resource": "/{proxy+}", "path": path, "httpMethod": method, "headers": last, "multiValueHeaders": multi,

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-    RsaKeyPair,
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use aws_lc_rs::{hmac, rsa};
 use axum::Router;
@@ -23,6 +23,7 @@ pub enum Signer {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
+    P521(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Secret(Vec<u8>),
 }
@@ -44,6 +45,10 @@ impl Signer {
         Self::P384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap())
     }
 
+    pub fn p521() -> Self {
+        Self::P521(EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap())
+    }
+
     pub fn ed25519() -> Self {
         Self::Ed25519(Ed25519KeyPair::generate().unwrap())
     }
@@ -55,10 +60,14 @@ impl Signer {
                 let (n, e) = (public.modulus(), public.exponent());
                 json!({"kty": "RSA", "n": encode(n.big_endian_without_leading_zero()), "e": encode(e.big_endian_without_leading_zero())})
             }
-            Self::P256(key) | Self::P384(key) => {
+            Self::P256(key) | Self::P384(key) | Self::P521(key) => {
                 let point = &key.public_key().as_ref()[1..];
                 let (x, y) = point.split_at(point.len() / 2);
-                let curve = if point.len() == 64 { "P-256" } else { "P-384" };
+                let curve = match point.len() {
+                    64 => "P-256",
+                    96 => "P-384",
+                    _ => "P-521",
+                };
                 json!({"kty": "EC", "crv": curve, "x": encode(x), "y": encode(y)})
             }
             Self::Ed25519(key) => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())}),
@@ -101,7 +110,9 @@ impl Signer {
                 key.sign(encoding, &random, message, &mut signature).unwrap();
                 signature
             }
-            Self::P256(key) | Self::P384(key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
+            Self::P256(key) | Self::P384(key) | Self::P521(key) => {
+                key.sign(&random, message).unwrap().as_ref().to_vec()
+            }
             Self::Ed25519(key) => key.sign(message).as_ref().to_vec(),
             Self::Secret(secret) => {
                 let algorithm = match alg {
@@ -135,6 +146,7 @@ struct Script {
     once: VecDeque<Reply>,
     always: Vec<(String, Reply)>,
     requests: Vec<String>,
+    headers: Vec<HeaderMap>,
 }
 
 impl KeyServer {
@@ -163,16 +175,26 @@ impl KeyServer {
         self.state.lock().unwrap().once.push_back(reply);
     }
 
+    /// The headers of the last request.
+    pub fn last_headers(&self) -> HeaderMap {
+        self.state.lock().unwrap().headers.last().unwrap().clone()
+    }
+
     /// The paths that were asked for, and forgets them.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
     }
 }
 
-async fn reply(State(state): State<Arc<Mutex<Script>>>, uri: Uri) -> (StatusCode, HeaderMap, String) {
+async fn reply(
+    State(state): State<Arc<Mutex<Script>>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> (StatusCode, HeaderMap, String) {
     let reply = {
         let mut state = state.lock().unwrap();
         state.requests.push(uri.path().to_owned());
+        state.headers.push(headers);
         let always = state.always.iter().find(|(path, _)| path == uri.path()).map(|(_, reply)| reply.clone());
         state.once.pop_front().or(always).unwrap_or(Reply::Status(404))
     };

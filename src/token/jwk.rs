@@ -1,0 +1,343 @@
+//! One key of a set, a JWK (RFC 7517, 4 and RFC 7518, 6).
+//!
+//! Only the issuer can write its set. So a deviation whose meaning is clear is read, and a key is skipped only if it
+//! cannot be used or would weaken the verification.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
+    VerificationAlgorithm,
+};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use jsonwebtoken::Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512};
+use jsonwebtoken::DecodingKey;
+use serde_json::value::RawValue;
+
+use super::key::{Algorithm, Key, Verification};
+use crate::json::{InvalidType, Members};
+
+/// Why a key is not used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SkipReason {
+    /// A member that it needs is missing or not what it should be.
+    Malformed,
+    /// It is not for verifying signatures.
+    OtherUse,
+    /// `alg` is not an algorithm for signatures that this function knows.
+    OtherAlgorithm,
+    /// `alg` is an algorithm of another type of key.
+    AlgorithmOfOtherType,
+    /// Its type or curve is not known.
+    UnknownType,
+    /// It is shorter than its algorithm requires.
+    TooWeak,
+    /// It is longer than 8,192 bits.
+    TooLong,
+    /// It is symmetric and was fetched.
+    Symmetric,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Malformed => "malformed",
+            Self::OtherUse => "for another use",
+            Self::OtherAlgorithm => "for another algorithm",
+            Self::AlgorithmOfOtherType => "for an algorithm of another type of key",
+            Self::UnknownType => "of an unknown type",
+            Self::TooWeak => "too weak",
+            Self::TooLong => "too long",
+            Self::Symmetric => "symmetric, in a set that was fetched",
+        })
+    }
+}
+
+impl std::error::Error for SkipReason {}
+
+impl From<InvalidType> for SkipReason {
+    fn from(_: InvalidType) -> Self {
+        Self::Malformed
+    }
+}
+
+/// The members of one key, as far as they could be read at all.
+pub struct Jwk<'a>(Option<Members<'a>>);
+
+type Usable = (Vec<Algorithm>, Vec<u8>, Verification);
+
+impl<'a> Jwk<'a> {
+    /// Reads a member of the array `keys`, whatever it is.
+    #[must_use]
+    pub fn parse(raw: &'a RawValue) -> Self {
+        Self(Members::parse(raw.get().as_bytes()))
+    }
+
+    /// Returns its name, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` if that is not a string, or the key is not an object.
+    pub fn kid(&self) -> Result<Option<String>, SkipReason> {
+        Ok(self.members()?.read("kid")?)
+    }
+
+    /// Returns the key in usable form. `symmetric` says whether it may be symmetric.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used.
+    pub fn key(&self, symmetric: bool) -> Result<Key, SkipReason> {
+        let kid = self.kid()?;
+        self.check_use()?;
+        let alg = match self.members()?.read::<String>("alg")? {
+            Some(alg) => Some(Algorithm::from_name(&alg).ok_or(SkipReason::OtherAlgorithm)?),
+            None => None,
+        };
+        let (algorithms, identity, verification) = match self.required("kty")?.as_str() {
+            "RSA" => self.rsa(alg)?,
+            "EC" => self.elliptic_curve(alg)?,
+            "OKP" => self.edwards_curve(alg)?,
+            "oct" if symmetric => self.symmetric(alg)?,
+            "oct" => return Err(SkipReason::Symmetric),
+            _ => return Err(SkipReason::UnknownType),
+        };
+        Ok(Key::new(kid, algorithms, identity, verification))
+    }
+
+    /// `use` decides where it is present; else `key_ops`, where that has operations.
+    fn check_use(&self) -> Result<(), SkipReason> {
+        let members = self.members()?;
+        let operations = members.read::<Vec<&RawValue>>("key_ops")?.unwrap_or_default();
+        let is_for_signatures = match members.read::<String>("use")? {
+            Some(usage) => usage == "sig",
+            None => operations.is_empty() || operations.iter().any(|operation| operation.get() == "\"verify\""),
+        };
+        if is_for_signatures { Ok(()) } else { Err(SkipReason::OtherUse) }
+    }
+
+    fn rsa(&self, alg: Option<Algorithm>) -> Result<Usable, SkipReason> {
+        let algorithms = one_of(alg, &[RS256, RS384, RS512, PS256, PS384, PS512].map(Algorithm::Library))?;
+        let (modulus, exponent) = (self.unsigned("n")?, self.unsigned("e")?);
+        let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+        // An exponent of 1 would make every message its own signature.
+        if bits < 2_048 || exponent == [1] {
+            return Err(SkipReason::TooWeak);
+        }
+        if bits > 8_192 {
+            return Err(SkipReason::TooLong);
+        }
+        let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+        // AWS-LC reads exponents of up to 33 bits.
+        if exponent.len() > 4 || !is_odd(&modulus) || !is_odd(&exponent) {
+            return Err(SkipReason::Malformed);
+        }
+        let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
+        Ok((algorithms, identity(b"RSA", &[&modulus, &exponent]), Verification::Library(key)))
+    }
+
+    fn elliptic_curve(&self, alg: Option<Algorithm>) -> Result<Usable, SkipReason> {
+        let (algorithm, parameters, length): (_, &'static dyn VerificationAlgorithm, _) =
+            match self.required("crv")?.as_str() {
+                "P-256" => (Algorithm::Library(ES256), &ECDSA_P256_SHA256_FIXED, 32),
+                "P-384" => (Algorithm::Library(ES384), &ECDSA_P384_SHA384_FIXED, 48),
+                "P-521" => (Algorithm::Es512, &ECDSA_P521_SHA512_FIXED, 66),
+                _ => return Err(SkipReason::UnknownType),
+            };
+        let algorithms = one_of(alg, &[algorithm])?;
+        let (x, y) = (self.bytes("x")?, self.bytes("y")?);
+        // RFC 7518, 6.2.1.2: full length, even if the coordinate has leading zeros.
+        if x.len() != length || y.len() != length {
+            return Err(SkipReason::Malformed);
+        }
+        // SEC 1, 2.3.3: the uncompressed form. Parsing checks that the point is on the curve.
+        let point = [&[4], &x[..], &y[..]].concat();
+        let parsed = ParsedPublicKey::new(parameters, &point).map_err(|_| SkipReason::Malformed)?;
+        let verification = if algorithm == Algorithm::Es512 {
+            Verification::Es512(parsed)
+        } else {
+            let key = DecodingKey::from_ec_components(&URL_SAFE_NO_PAD.encode(&x), &URL_SAFE_NO_PAD.encode(&y));
+            Verification::Library(key.map_err(|_| SkipReason::Malformed)?)
+        };
+        Ok((algorithms, identity(b"EC", &[&x, &y]), verification))
+    }
+
+    fn edwards_curve(&self, alg: Option<Algorithm>) -> Result<Usable, SkipReason> {
+        if self.required("crv")? != "Ed25519" {
+            return Err(SkipReason::UnknownType);
+        }
+        let algorithms = one_of(alg, &[Algorithm::Library(EdDSA)])?;
+        let point = self.bytes("x")?;
+        ParsedPublicKey::new(&ED25519, &point).map_err(|_| SkipReason::Malformed)?;
+        let key = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(&point));
+        let key = key.map_err(|_| SkipReason::Malformed)?;
+        Ok((algorithms, identity(b"OKP", &[&point]), Verification::Library(key)))
+    }
+
+    fn symmetric(&self, alg: Option<Algorithm>) -> Result<Usable, SkipReason> {
+        let secret = self.bytes("k")?;
+        // RFC 7518, 3.2: at least as long as the hash.
+        let by_length = [(HS256, 32), (HS384, 48), (HS512, 64)];
+        let named = one_of(alg, &by_length.map(|(algorithm, _)| Algorithm::Library(algorithm)))?;
+        let long_enough = by_length
+            .into_iter()
+            .filter(|(algorithm, length)| secret.len() >= *length && named.contains(&Algorithm::Library(*algorithm)));
+        let algorithms: Vec<_> = long_enough.map(|(algorithm, _)| Algorithm::Library(algorithm)).collect();
+        if algorithms.is_empty() {
+            return Err(SkipReason::TooWeak);
+        }
+        let key = DecodingKey::from_secret(&secret);
+        Ok((algorithms, identity(b"oct", &[&secret]), Verification::Library(key)))
+    }
+
+    fn members(&self) -> Result<&Members<'a>, SkipReason> {
+        self.0.as_ref().ok_or(SkipReason::Malformed)
+    }
+
+    fn required(&self, name: &str) -> Result<String, SkipReason> {
+        self.members()?.read(name)?.ok_or(SkipReason::Malformed)
+    }
+
+    /// Reads base64url without padding, as RFC 7515, 2 says, or with padding or in the plain alphabet, as some issuers
+    /// write it: the value is the same.
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, SkipReason> {
+        const BASE64: GeneralPurpose = GeneralPurpose::new(
+            &alphabet::URL_SAFE,
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+        );
+
+        let text = self.required(name)?.replace('+', "-").replace('/', "_");
+        BASE64.decode(text).map_err(|_| SkipReason::Malformed)
+    }
+
+    /// Reads a number of RFC 7518, 6.3 and returns it without leading zeros. Some issuers write them.
+    fn unsigned(&self, name: &str) -> Result<Vec<u8>, SkipReason> {
+        let bytes = self.bytes(name)?;
+        let start = bytes.iter().position(|byte| *byte != 0).ok_or(SkipReason::Malformed)?;
+        Ok(bytes.get(start..).unwrap_or_default().to_vec())
+    }
+}
+
+/// The algorithm that the key names, if its type has it, or all of its type.
+fn one_of(alg: Option<Algorithm>, of_type: &[Algorithm]) -> Result<Vec<Algorithm>, SkipReason> {
+    match alg {
+        Some(alg) if of_type.contains(&alg) => Ok(vec![alg]),
+        Some(_) => Err(SkipReason::AlgorithmOfOtherType),
+        None => Ok(of_type.to_vec()),
+    }
+}
+
+fn identity(kty: &[u8], numbers: &[&[u8]]) -> Vec<u8> {
+    [&[kty], numbers].concat().join(&b' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SkipReason::{Malformed, TooLong, TooWeak};
+    use super::*;
+    use crate::token::key_set::{KeySet, KeySetError};
+
+    #[test]
+    fn skipped_keys_are_named_with_the_reason() {
+        for (jwk, expected) in [
+            ("7", "a key without kid: malformed"),
+            (r#"{"kid":"a","kid":"b"}"#, "a key without kid: malformed"),
+            (r#"{"kty":"EC","kid":null}"#, "a key without kid: malformed"),
+            (r#"{"kty":"EC","kid":7}"#, "a key without kid: malformed"),
+            (r#"{"kty":"EC","kid":"a\n"}"#, r#"key "a\n": malformed"#),
+            (r#"{"kty":"DSA","kid":"a"}"#, r#"key "a": of an unknown type"#),
+            (r#"{"kty":"EC","kid":"a","crv":"secp256k1"}"#, r#"key "a": of an unknown type"#),
+            (r#"{"kty":"OKP","kid":"a","crv":"X25519"}"#, r#"key "a": of an unknown type"#),
+            (r#"{"kty":"oct","kid":"a","k":"AAAA"}"#, r#"key "a": symmetric, in a set that was fetched"#),
+            (r#"{"kty":"RSA","kid":"a","n":"_w","e":"AQAB"}"#, r#"key "a": too weak"#),
+            (r#"{"kty":"RSA","kid":"a","use":"enc"}"#, r#"key "a": for another use"#),
+            (r#"{"kty":"RSA","kid":"a","use":"enc","key_ops":["verify"]}"#, r#"key "a": for another use"#),
+            (r#"{"kty":"RSA","kid":"a","key_ops":["sign"]}"#, r#"key "a": for another use"#),
+            (r#"{"kty":"RSA","kid":"a","key_ops":"verify"}"#, r#"key "a": malformed"#),
+            (r#"{"kty":"RSA","kid":"a","use":"sig","key_ops":7}"#, r#"key "a": malformed"#),
+            (r#"{"kty":"RSA","kid":"a","alg":"RSA-OAEP"}"#, r#"key "a": for another algorithm"#),
+            (r#"{"kty":"RSA","kid":"a","alg":"ES256"}"#, r#"key "a": for an algorithm of another type of key"#),
+        ] {
+            let good = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+            let set = KeySet::fetched(format!(r#"{{"keys":[{jwk},{good}]}}"#).as_bytes()).unwrap();
+            let skipped: Vec<_> = set.skipped.iter().map(ToString::to_string).collect();
+            assert_eq!(skipped, [expected], "{jwk}");
+        }
+        let empty = KeySet::inline(br#"{"keys":[{"kty":"oct","kid":"a","k":"AAAA"},7]}"#).err().unwrap();
+        let expected = r#"no key in it can be used: key "a": too weak; a key without kid: malformed"#;
+        assert_eq!(empty.to_string(), expected);
+        assert_eq!(KeySet::inline(b"\xef\xbb\xbf{\"keys\":[]}").err(), Some(KeySetError::Malformed));
+    }
+
+    #[test]
+    fn keys_have_limits_and_several_spellings() {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let number = |first: u8, length: usize, last: u8| {
+            let mut bytes = vec![0xff; length];
+            bytes[0] = first;
+            bytes[length - 1] = last;
+            bytes
+        };
+        let rsa = |n: &[u8], e: &[u8]| format!(r#"{{"kty":"RSA","n":"{}","e":"{}"}}"#, encode(n), encode(e));
+        let usual = number(0xff, 256, 0xff);
+        let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        let ec = |x: &str, y: &str| format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+        let oct =
+            |alg: &str, length: usize| format!(r#"{{"kty":"oct","alg":"{alg}","k":"{}"}}"#, encode(&vec![7; length]));
+        let any = |length: usize| format!(r#"{{"kty":"oct","k":"{}"}}"#, encode(&vec![7; length]));
+        let plain = |text: String| text.replace('-', "+").replace('_', "/").replace("P+256", "P-256");
+        for (name, jwk, expected) in [
+            ("2048 bits", rsa(&number(0x80, 256, 1), &[3]), None),
+            ("2047 bits", rsa(&number(0x7f, 256, 1), &[3]), Some(TooWeak)),
+            ("2047 bits and a zero", rsa(&[&[0], &number(0x7f, 256, 1)[..]].concat(), &[3]), Some(TooWeak)),
+            ("8192 bits", rsa(&number(0xff, 1_024, 1), &[3]), None),
+            ("8192 bits and a zero", rsa(&[&[0], &number(0xff, 1_024, 1)[..]].concat(), &[3]), None),
+            ("8193 bits", rsa(&number(0x01, 1_025, 1), &[3]), Some(TooLong)),
+            ("leading zeros", rsa(&[&[0, 0], &usual[..]].concat(), &[0, 1, 0, 1]), None),
+            ("padding", rsa(&usual, &[3]).replace("\",\"e\"", "==\",\"e\""), None),
+            ("plain alphabet", plain(rsa(&usual, &[3])), None),
+            ("a line end", rsa(&usual, &[3]).replace("\",\"e\"", "\\n\",\"e\""), Some(Malformed)),
+            ("even modulus", rsa(&number(0xff, 256, 2), &[3]), Some(Malformed)),
+            ("even exponent", rsa(&usual, &[2]), Some(Malformed)),
+            ("exponent of 1", rsa(&usual, &[1]), Some(TooWeak)),
+            ("exponent of 1 with zeros", rsa(&usual, &[0, 1]), Some(TooWeak)),
+            ("no exponent", rsa(&usual, &[]), Some(Malformed)),
+            ("exponent of 0", rsa(&usual, &[0]), Some(Malformed)),
+            ("exponent of four bytes", rsa(&usual, &[1, 0, 0, 1]), None),
+            ("exponent of five bytes", rsa(&usual, &[1, 0, 0, 0, 1]), Some(Malformed)),
+            ("RFC 7515, A.3", ec(x, y), None),
+            ("padded", ec(&format!("{x}="), &format!("{y}=")), None),
+            ("plain alphabet", plain(ec(x, y)), None),
+            ("x too short", ec(&x[..42], y), Some(Malformed)),
+            ("y too short", ec(x, &y[..42]), Some(Malformed)),
+            ("x too short, y too long", ec(&x[..42], &format!("{y}AA")), Some(Malformed)),
+            ("not on the curve", ec(y, x), Some(Malformed)),
+            (
+                "null members",
+                ec(x, y).replace("{\"kty", "{\"use\":null,\"key_ops\":null,\"alg\":null,\"kid\":null,\"kty"),
+                None,
+            ),
+            ("private members", ec(x, y).replace("{\"kty", "{\"d\":7,\"p\":null,\"kty"), None),
+            ("no operations", ec(x, y).replace("{\"kty", "{\"key_ops\":[],\"kty"), None),
+            (
+                "operations beside a use",
+                ec(x, y).replace("{\"kty", "{\"use\":\"sig\",\"key_ops\":[\"sign\"],\"kty"),
+                None,
+            ),
+            ("HS256", oct("HS256", 32), None),
+            ("HS256, short", oct("HS256", 31), Some(TooWeak)),
+            ("HS384", oct("HS384", 48), None),
+            ("HS384, short", oct("HS384", 47), Some(TooWeak)),
+            ("HS512", oct("HS512", 64), None),
+            ("HS512, short", oct("HS512", 63), Some(TooWeak)),
+            ("any HMAC", any(32), None),
+            ("any HMAC, short", any(31), Some(TooWeak)),
+        ] {
+            let raw: &RawValue = serde_json::from_str(&jwk).unwrap();
+            assert_eq!(Jwk::parse(raw).key(true).err(), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A JWK set (RFC 7517, 5).
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::jwk::{Jwk, SkipReason};
+use super::key::{Algorithm, Key};
+use crate::json::Members;
+
+/// Keys that are tried for one token at most, so that a set with one name for all of its keys does not make each
+/// request pay for all of them. Arbitrary; issuers that rotate have two or three.
+const MAX_CANDIDATES: usize = 4;
+
+/// The usable keys of a set, in its order, and why the others are not.
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// The keys that were skipped.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A key that is not used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Skipped {
+    kid: Option<String>,
+    reason: SkipReason,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kid {
+            Some(kid) => write!(formatter, "key {kid:?}: {}", self.reason),
+            None => write!(formatter, "a key without kid: {}", self.reason),
+        }
+    }
+}
+
+/// Why a whole set cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeySetError {
+    /// It is not a JSON object with an array `keys`.
+    Malformed,
+    /// No key in it can be used, for these reasons.
+    Empty(Vec<Skipped>),
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => formatter.write_str("not a JWK set"),
+            Self::Empty(skipped) => {
+                formatter.write_str("no key in it can be used")?;
+                for (index, skipped) in skipped.iter().enumerate() {
+                    write!(formatter, "{}{skipped}", if index == 0 { ": " } else { "; " })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for KeySetError {}
+
+impl KeySet {
+    /// Reads a set that the operator wrote, which may contain symmetric keys.
+    ///
+    /// # Errors
+    ///
+    /// Why the set cannot be used.
+    pub fn inline(text: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(text, true)
+    }
+
+    /// Reads a set that was fetched. A symmetric key in it would be known to everyone, so such keys are skipped.
+    ///
+    /// # Errors
+    ///
+    /// Why the set cannot be used.
+    pub fn fetched(text: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(text, false)
+    }
+
+    fn read(text: &[u8], symmetric: bool) -> Result<Self, KeySetError> {
+        let members = Members::parse(text).ok_or(KeySetError::Malformed)?;
+        let jwks = members.read::<Vec<&RawValue>>("keys").ok().flatten().ok_or(KeySetError::Malformed)?;
+        let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
+        for jwk in jwks {
+            let jwk = Jwk::parse(jwk);
+            match jwk.key(symmetric) {
+                Ok(key) => set.keys.push(key),
+                Err(reason) => set.skipped.push(Skipped { kid: jwk.kid().ok().flatten(), reason }),
+            }
+        }
+        if set.keys.is_empty() { Err(KeySetError::Empty(set.skipped)) } else { Ok(set) }
+    }
+
+    /// Returns whether a key has this name.
+    #[must_use]
+    pub fn has_kid(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
+    }
+
+    /// Returns the keys to try for a token with this `kid`, or without one, and this algorithm: at most four, each once.
+    pub fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+        let mut tried = Vec::new();
+        let named = self.keys.iter().filter(move |key| kid.is_none() || key.kid.as_deref() == kid);
+        let fitting = named.filter(move |key| key.algorithms.contains(&algorithm));
+        let distinct = fitting.filter(move |key| {
+            let is_new = !tried.contains(&&key.identity);
+            tried.push(&key.identity);
+            is_new
+        });
+        distinct.take(MAX_CANDIDATES)
+    }
+}
