@@ -5,10 +5,11 @@
 //! Where the stored version is not less than the clock's time, the write is made again as a compare-and-swap on the
 //! stored version. See [`Store::update`].
 
+pub mod version;
+
 mod expression;
 mod item;
 mod retry;
-mod version;
 
 use std::time::Duration;
 

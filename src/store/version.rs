@@ -9,17 +9,20 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 const MAX_AHEAD: Duration = Duration::from_hours(24);
 
 /// Returns the version of a write at `now`.
+#[must_use]
 pub fn at(now: SystemTime) -> String {
     format(now.into())
 }
 
 /// Returns the first version after `version`, or `None` if that is not in our form or the form has no later time.
+#[must_use]
 pub fn after(version: &str) -> Option<String> {
     let later = parse(version)?.checked_add_signed(TimeDelta::microseconds(1))?;
     Some(format(later)).filter(|later| later.len() == version.len())
 }
 
 /// Returns whether `version` is more than a day ahead of `now`.
+#[must_use]
 pub fn is_far_ahead(version: &str, now: SystemTime) -> bool {
     parse(version).is_some_and(|time| SystemTime::from(time) > now + MAX_AHEAD)
 }

@@ -4,3 +4,4 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::missing_panics_doc, clippy::panic, clippy::unwrap_used)]
 
 pub mod simulation;
+pub mod table;

@@ -1,0 +1,115 @@
+//! The items of a table, held against what the function reads and writes.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use update_distributor::store::version;
+use update_distributor::update::{EntityTag, hyphenated_uuid};
+use update_distributor::webhook::{Host, Method, Path, Reach, Scheme};
+
+/// The attributes of an item, or of a map in it.
+pub type Attributes = HashMap<String, AttributeValue>;
+
+/// Returns what in an item differs from what the function writes, and what follows. No value of `meta` is repeated.
+pub fn deviations(item: &Attributes, now: SystemTime) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut note = |text: String| found.push(text);
+    match string(item, "id") {
+        Some(id) if is_lower_case_uuid(id) => {}
+        _ => note("id is not a hyphenated UUID in lower case: the item is never found".to_owned()),
+    }
+    match string(item, "node_id") {
+        Some(node) if is_lower_case_uuid(node) => {}
+        _ => note(
+            "node_id is not a hyphenated UUID in lower case: the item is found only where TOKEN_NODE_CLAIM is empty"
+                .to_owned(),
+        ),
+    }
+    if string(item, "created_at").is_none() {
+        note("created_at is missing or not a string: it is returned as null".to_owned());
+    }
+    match string(item, "updated_at") {
+        None => note("updated_at is missing or not a string: there is no entity tag until the next write".to_owned()),
+        Some(at) if EntityTag::new(at).is_none() => {
+            note(format!("updated_at is {at:?}, which no entity tag can contain: there is none until the next write"));
+        }
+        Some(at) if version::after(at).is_none() => {
+            note(format!("updated_at is {at:?}: the next write replaces it by the clock's time"));
+        }
+        Some(at) if version::is_far_ahead(at, now) => {
+            note(format!("updated_at is {at:?}, more than a day in the future: the next write follows it"));
+        }
+        Some(_) => {}
+    }
+    match item.get("meta") {
+        None => {}
+        Some(AttributeValue::M(meta)) => meta_deviations(meta, &mut note),
+        Some(_) => note("meta is not a map: it is returned as null".to_owned()),
+    }
+    let mut others: Vec<_> =
+        item.keys().filter(|name| !["id", "node_id", "created_at", "updated_at", "meta"].contains(&&***name)).collect();
+    others.sort();
+    for name in others {
+        note(format!("{name} is not an attribute of a distributor: it is not returned"));
+    }
+    found
+}
+
+fn meta_deviations(meta: &Attributes, note: &mut impl FnMut(String)) {
+    let mut names: Vec<_> = meta.keys().collect();
+    names.sort();
+    for name in names {
+        let value = &meta[name];
+        match (name.as_str(), value) {
+            ("host", AttributeValue::S(host)) if Host::new(host, Reach::Any).is_err() => {
+                note("meta.host is not a host that a request may set: it is returned as it is".to_owned());
+            }
+            ("path", AttributeValue::S(path)) if Path::new(path).is_err() => {
+                note("meta.path is not a path that a request may set: it is returned as it is".to_owned());
+            }
+            ("method", AttributeValue::N(number)) if Method::from_number(number).is_err() => {
+                note("meta.method is not the number of a method: it is returned as it is".to_owned());
+            }
+            ("method", AttributeValue::S(_)) => {
+                note("meta.method is a string and not a number: it is returned as it is".to_owned());
+            }
+            ("authentication", AttributeValue::M(authentication)) => authentication_deviations(authentication, note),
+            ("host" | "path", AttributeValue::S(_)) | ("method", AttributeValue::N(_)) => {}
+            ("host" | "path" | "method" | "authentication", _) => {
+                note(format!("meta.{name} is of another type: it is not returned"));
+            }
+            _ => note(format!("meta.{name} is not a member of meta: it is not returned, and lost when meta is set")),
+        }
+    }
+}
+
+fn authentication_deviations(authentication: &Attributes, note: &mut impl FnMut(String)) {
+    let mut names: Vec<_> = authentication.keys().collect();
+    names.sort();
+    for name in names {
+        match (name.as_str(), &authentication[name]) {
+            ("type", AttributeValue::N(number)) if Scheme::from_number(number).is_err() => {
+                note("meta.authentication.type is not the number of a type: it is returned as it is".to_owned());
+            }
+            ("type", AttributeValue::S(_)) => {
+                note("meta.authentication.type is a string and not a number: it is returned as it is".to_owned());
+            }
+            ("type", AttributeValue::N(_)) | ("username" | "password" | "token", AttributeValue::S(_)) => {}
+            ("type" | "username" | "password" | "token", _) => {
+                note(format!("meta.authentication.{name} is of another type: it is not returned"));
+            }
+            _ => note(format!(
+                "meta.authentication.{name} is not a member: it is not returned, and lost when meta is set"
+            )),
+        }
+    }
+}
+
+fn string<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn is_lower_case_uuid(text: &str) -> bool {
+    hyphenated_uuid(text).is_some_and(|uuid| uuid.to_string() == text)
+}
