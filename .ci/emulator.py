@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -10,9 +9,10 @@ import time
 import urllib.error
 import urllib.request
 
+import events
+from events import root
 from local import local
 
-root = pathlib.Path(__file__).resolve().parent.parent
 emulator, bootstrap = sys.argv[1:]
 
 
@@ -36,17 +36,9 @@ def invoke(port, event):
     raise SystemExit("the emulator does not listen")
 
 
-def outcome(answer):
-    if "errorType" in answer:
-        return "error." + answer["errorType"]
-    body = json.loads(answer["body"])
-    return f"{answer['statusCode']}.{body.get('code', 'ok')}"
-
-
 with local() as example:
-    settings = json.loads((root / "events/env.json").read_text())["Function"]
     port = free_port()
-    environment = os.environ | settings | {
+    environment = os.environ | events.settings() | {
         "AWS_ENDPOINT_URL_DYNAMODB": example.dynamodb,
         "AWS_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "any",
@@ -56,19 +48,9 @@ with local() as example:
     log = open(root / "target/emulator.log", "w")
     process = subprocess.Popen([emulator, *addresses, bootstrap], env=environment, stdout=log, stderr=log, cwd=root)
     try:
-        failed = 0
-        events = sorted(path for path in (root / "events").glob("*.json") if path.name != "env.json")
-        for path in events:
-            status, what = path.name.split(".")[:2]
-            # An event of a success is named after its operation, an answer's code is not.
-            expected = f"{status}.ok" if status == "200" else f"{status}.{what.split('-')[0]}"
-            got = outcome(invoke(port, path.read_bytes()))
-            if got != expected:
-                failed += 1
-                print(f"{path.name}: {got}")
+        failed = events.check(lambda path: invoke(port, path.read_bytes()))
     finally:
         process.terminate()
         process.wait()
 
-print(f"{len(events) - failed} of {len(events)} events are answered as their names say")
 sys.exit(1 if failed else 0)

@@ -1,0 +1,34 @@
+"""The sample events, and the outcome that the name of each promises."""
+
+import json
+import pathlib
+
+root = pathlib.Path(__file__).resolve().parent.parent
+
+
+def settings():
+    """The environment of the events."""
+    return json.loads((root / "events/env.json").read_text())["Function"]
+
+
+def check(invoke):
+    """Sends every event by `invoke`, which returns the response, and returns how many were answered otherwise."""
+    failed = 0
+    events = sorted(path for path in (root / "events").glob("*.json") if path.name != "env.json")
+    for path in events:
+        status, what = path.name.split(".")[:2]
+        # An event of a success is named after its operation, which a response does not name.
+        expected = f"{status}.ok" if status == "200" else f"{status}.{what.split('-')[0]}"
+        got = outcome(invoke(path))
+        if got != expected:
+            failed += 1
+            print(f"{path.name}: {got}")
+    print(f"{len(events) - failed} of {len(events)} events are answered as their names say")
+    return failed or not events
+
+
+def outcome(response):
+    if "errorType" in response:
+        return "error." + response["errorType"]
+    body = json.loads(response["body"])
+    return f"{response['statusCode']}.{body.get('code', 'ok')}"
