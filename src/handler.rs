@@ -263,3 +263,52 @@ fn empty_request(front_end: FrontEnd) -> LambdaRequest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocation(deadline: Option<SystemTime>, trace_id: Option<&str>) -> Invocation {
+        Invocation { request_id: String::new(), deadline, trace_id: trace_id.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_deadline_that_is_missing_or_was_over_long_ago_is_none() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
+        let limit = LONGEST_INVOCATION.saturating_sub(RESPONSE_MARGIN);
+        for (deadline, expected) in [
+            (None, limit),
+            (Some(SystemTime::UNIX_EPOCH), limit),
+            (Some(now - Duration::from_secs(901)), limit),
+            (Some(now - Duration::from_mins(15)), Duration::ZERO),
+            (Some(now - Duration::from_millis(1)), Duration::ZERO),
+            (Some(now), Duration::ZERO),
+            (Some(now + Duration::from_millis(300)), Duration::ZERO),
+            (Some(now + Duration::from_millis(301)), Duration::from_millis(1)),
+            (Some(now + Duration::from_secs(3)), Duration::from_millis(2_700)),
+            (Some(now + Duration::from_mins(15)), limit),
+            (Some(now + Duration::from_hours(24)), limit),
+            (SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(i64::MAX.unsigned_abs())), limit),
+        ] {
+            assert_eq!(invocation(deadline, None).time_left(now), expected, "{deadline:?}");
+        }
+    }
+
+    #[test]
+    fn the_root_of_a_trace_is_one_field_of_its_header() {
+        for (header, expected) in [
+            (
+                Some("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"),
+                Some("1-5759e988-bd862e3fe1be46a994272793"),
+            ),
+            (Some("Self=1-a-b; Root=1-c-d"), Some("1-c-d")),
+            (Some("Root=1-c-d"), Some("1-c-d")),
+            (Some("Root=;Sampled=0"), None),
+            (Some("Sampled=0"), None),
+            (Some(""), None),
+            (None, None),
+        ] {
+            assert_eq!(invocation(None, header).trace_root(), expected, "{header:?}");
+        }
+    }
+}

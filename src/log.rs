@@ -207,21 +207,16 @@ impl Metrics {
 /// Turns on the lines that are not one per request: warnings of this crate, and what libraries have to say.
 ///
 /// Libraries are kept at info at most, since below it they print whole requests, and are silent unless a level below
-/// info is asked for; only when the runtime cannot talk to Lambda is that said in any case.
+/// info is asked for.
 pub fn enable_diagnostics(level: Level, json: bool) {
-    let (ours, libraries, runtime) = match level {
-        Level::Trace | Level::Debug => (LevelFilter::DEBUG, LevelFilter::INFO, LevelFilter::INFO),
-        Level::Info => (LevelFilter::INFO, LevelFilter::OFF, LevelFilter::ERROR),
-        Level::Warn => (LevelFilter::WARN, LevelFilter::OFF, LevelFilter::ERROR),
-        Level::Error => (LevelFilter::ERROR, LevelFilter::OFF, LevelFilter::ERROR),
-        Level::Fatal => (LevelFilter::OFF, LevelFilter::OFF, LevelFilter::OFF),
+    let (ours, libraries) = match level {
+        Level::Trace | Level::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+        Level::Info => (LevelFilter::INFO, LevelFilter::OFF),
+        Level::Warn => (LevelFilter::WARN, LevelFilter::OFF),
+        Level::Error => (LevelFilter::ERROR, LevelFilter::OFF),
+        Level::Fatal => (LevelFilter::OFF, LevelFilter::OFF),
     };
-    let targets = Targets::new()
-        .with_default(libraries)
-        .with_target("update_distributor", ours)
-        .with_target("lambda_runtime", runtime)
-        // Says again what our own line says of an invocation that failed.
-        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF);
+    let targets = Targets::new().with_default(libraries).with_target("update_distributor", ours);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false);
     let registry = tracing_subscriber::registry().with(targets);
     // It fails where a process has set one before, which then is the one that was wanted.

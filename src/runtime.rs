@@ -142,5 +142,8 @@ async fn respond(
     }
     let request: Request<Body> = request.body(Body::from(body)).map_err(|error| error.to_string())?;
     let response = api.call(request).await.map_err(|error| chain(&*error))?;
-    if response.status().is_success() { Ok(()) } else { Err(format!("status {}", response.status())) }
+    let status = response.status();
+    // Read to its end, so that the connection can be used again. What it says besides its status is not needed.
+    let _ = response.into_body().collect().await;
+    if status.is_success() { Ok(()) } else { Err(format!("status {status}")) }
 }

@@ -495,7 +495,9 @@ async fn an_unknown_kid_causes_one_fetch() {
     let (server, first, second) = (KeyServer::start().await, Issuer::new("a"), Issuer::new("b"));
     server.serve("/jwks", Reply::Document(first.jwks()));
     let fetching = Fetching::jwks(server).await;
-    fetching.server.serve("/jwks", Reply::Document(set(&[first.jwk(), second.jwk()])));
+    // It takes a moment, so that all of them wait for it.
+    let keys = set(&[first.jwk(), second.jwk()]);
+    fetching.server.serve("/jwks", Reply::DocumentAfter(Duration::from_millis(50), keys));
     fetching.server.take_requests();
     // Rotation: the new key is there at once, for all who ask at the same time by one fetch.
     let answers = tokio::join!(fetching.outcome(&second), fetching.outcome(&second), fetching.outcome(&first));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
@@ -130,6 +131,7 @@ impl Signer {
 #[derive(Clone)]
 pub enum Reply {
     Document(String),
+    DocumentAfter(Duration, String),
     Status(u16),
     Redirect(String),
     Hang,
@@ -201,6 +203,10 @@ async fn reply(
     let mut headers = HeaderMap::new();
     match reply {
         Reply::Document(document) => (StatusCode::OK, headers, document),
+        Reply::DocumentAfter(delay, document) => {
+            tokio::time::sleep(delay).await;
+            (StatusCode::OK, headers, document)
+        }
         Reply::Status(status) => (StatusCode::from_u16(status).unwrap(), headers, String::new()),
         Reply::Redirect(location) => {
             headers.insert("location", location.parse().unwrap());
