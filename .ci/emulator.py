@@ -1,8 +1,6 @@
 """Sends every sample event to the built function through AWS's Runtime Interface Emulator."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,16 +8,10 @@ import urllib.error
 import urllib.request
 
 import events
-from events import root
+from events import free_port, root
 from local import local
 
 emulator, bootstrap = sys.argv[1:]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def invoke(port, event):
@@ -38,12 +30,7 @@ def invoke(port, event):
 
 with local() as example:
     port = free_port()
-    environment = os.environ | events.settings() | {
-        "AWS_ENDPOINT_URL_DYNAMODB": example.dynamodb,
-        "AWS_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-    }
+    environment = events.environment(example.dynamodb)
     addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}", "--runtime-api-address", f"127.0.0.1:{free_port()}"]
     log = open(root / "target/emulator.log", "w")
     process = subprocess.Popen([emulator, *addresses, bootstrap], env=environment, stdout=log, stderr=log, cwd=root)

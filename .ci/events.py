@@ -1,14 +1,25 @@
 """The sample events, and the outcome that the name of each promises."""
 
 import json
+import os
 import pathlib
+import socket
 
 root = pathlib.Path(__file__).resolve().parent.parent
 
 
-def settings():
-    """The environment of the events."""
-    return json.loads((root / "events/env.json").read_text())["Function"]
+def environment(dynamodb):
+    """The environment of a function that the events are sent to, with a store that takes any credentials."""
+    settings = json.loads((root / "events/env.json").read_text())["Function"]
+    store = {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb, "AWS_REGION": "eu-central-1"}
+    credentials = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    return os.environ | settings | store | credentials
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def check(invoke):

@@ -9,16 +9,10 @@ import sys
 import time
 
 import events
-from events import root
+from events import free_port, root
 from local import local
 
 NAME = "bootstrap"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def invoke(port, path):
@@ -38,12 +32,7 @@ def listens(port):
 
 with local() as example:
     port = free_port()
-    environment = os.environ | events.settings() | {
-        "AWS_ENDPOINT_URL_DYNAMODB": example.dynamodb,
-        "AWS_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-    }
+    environment = events.environment(example.dynamodb)
     command = ["cargo", "lambda", "watch", "--ignore-changes", "--invoke-address", "127.0.0.1", "--invoke-port", str(port)]
     log = open(root / "target/watch.log", "w")
     # A group of its own: it runs cargo, which runs the function.

@@ -53,12 +53,17 @@ impl<'a> Event<'a> {
     pub fn parse(raw: &'a [u8]) -> Result<Self, InvalidEvent> {
         let members: Members<'a> = serde_json::from_slice(raw).map_err(|_| InvalidEvent)?;
         let context = members.object("requestContext");
-        let http = context.as_ref().and_then(|context| context.find("http"));
-        let front_end = if http.is_some() || members.find("rawPath").is_some() {
-            FrontEnd::HttpApi
-        } else if members.find("httpMethod").is_none() {
+        let in_context = |name: &str| context.as_ref().and_then(|context| context.find(name));
+        // Whatever they are, even null: that they are there makes it an HTTP event.
+        let (http, raw_path, method) = (in_context("http"), members.find("rawPath"), members.find("httpMethod"));
+        if http.is_none() && raw_path.is_none() && method.is_none() {
             return Err(InvalidEvent);
-        } else if context.as_ref().is_some_and(|context| context.find("elb").is_some()) {
+        }
+        // To tell the front ends apart, one that is null counts as absent.
+        let is_present = |value: Option<&RawValue>| value.is_some_and(|value| value.get() != "null");
+        let front_end = if method.is_none() || is_present(http) || is_present(raw_path) {
+            FrontEnd::HttpApi
+        } else if is_present(in_context("elb")) {
             FrontEnd::LoadBalancer
         } else {
             FrontEnd::RestApi
@@ -182,6 +187,10 @@ mod tests {
         check(r#"{"httpMethod":null}"#, Ok(FrontEnd::RestApi));
         check(r#"{"httpMethod":"PUT","requestContext":{"elb":{}}}"#, Ok(FrontEnd::LoadBalancer));
         check(r#"{"httpMethod":"PUT","requestContext":[]}"#, Ok(FrontEnd::RestApi));
+        check(r#"{"httpMethod":"PUT","rawPath":null,"requestContext":{"http":null}}"#, Ok(FrontEnd::RestApi));
+        check(r#"{"httpMethod":"PUT","requestContext":{"elb":null}}"#, Ok(FrontEnd::RestApi));
+        check(r#"{"httpMethod":null,"rawPath":"/"}"#, Ok(FrontEnd::HttpApi));
+        check(r#"{"httpMethod":null,"requestContext":{"http":null}}"#, Ok(FrontEnd::RestApi));
         check(r#"{"httpMethod":"PUT","\ud800":1e999,"deep":[[[{"a":"\udfff"}]]]}"#, Ok(FrontEnd::RestApi));
         check(
             &format!(r#"{{"httpMethod":"PUT","deep":{}{}}}"#, "[".repeat(9_999), "]".repeat(9_999)),
