@@ -21,7 +21,7 @@ const ROUTE: &str = "/api/v1/integration/distributors";
 
 /// Length of a token in bytes. Arbitrary; API Gateway allows 10,240 bytes for all headers, load balancers 65,536.
 const MAX_TOKEN: usize = 16_384;
-/// Length of a decoded body in bytes. Arbitrary; the longest valid configuration has some 10,000.
+/// Length of a decoded body in bytes. Arbitrary; the longest valid configuration has some 9,500 characters.
 const MAX_BODY: usize = 16_384;
 /// DynamoDB's limit for `IN`.
 const MAX_TAGS: usize = 100;
