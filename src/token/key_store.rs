@@ -133,7 +133,8 @@ impl KeyStore {
     pub async fn settle(&self, deadline: Instant) {
         for remote in self.remotes() {
             let moment = Instant::now() + SETTLE_AFTER_FAILURE;
-            let deadline = if remote.cached().failures == 0 { deadline } else { deadline.min(moment) };
+            let has_failed = remote.cache().failures > 0;
+            let deadline = if has_failed { deadline.min(moment) } else { deadline };
             let renewal = lock(&remote.renewal).take();
             if let Some(mut renewal) = renewal
                 && timeout_at(deadline, &mut renewal).await.is_err()
@@ -165,7 +166,7 @@ struct Remote {
     renewal: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Cache {
     /// The last good set, and when it was fetched.
     set: Option<(Arc<KeySet>, SystemTime)>,
@@ -252,12 +253,12 @@ impl Remote {
     }
 
     async fn keys_for(this: &Arc<Self>, kid: Option<&str>, deadline: Instant) -> Result<Keys, Problem> {
-        let cache = this.cached();
-        match cache.standing(kid, this.now()) {
-            Standing::Current => return cache.keys(this.now()),
+        let standing = this.cache().standing(kid, this.now());
+        match standing {
+            Standing::Current => return this.cache().keys(this.now()),
             Standing::Old => {
                 Self::renew(this);
-                return cache.keys(this.now());
+                return this.cache().keys(this.now());
             }
             Standing::Lacking => {}
         }
@@ -265,34 +266,37 @@ impl Remote {
             return Err(unavailable("not fetched in time"));
         };
         // Another request may have fetched it meanwhile.
-        let cache = this.cached();
-        let has_set = cache.set_younger_than(MAX_STALE, this.now()).is_some();
-        let may_fetch =
-            cache.may_fetch_after_failure(this.now()) && (!has_set || cache.may_fetch_for_unknown_kid(this.now()));
-        if cache.standing(kid, this.now()) == Standing::Lacking && may_fetch {
+        let (has_set, fetch) = {
+            let (cache, now) = (this.cache(), this.now());
+            let has_set = cache.set_younger_than(MAX_STALE, now).is_some();
+            let may_fetch = cache.may_fetch_after_failure(now) && (!has_set || cache.may_fetch_for_unknown_kid(now));
+            (has_set, may_fetch && cache.standing(kid, now) == Standing::Lacking)
+        };
+        if fetch {
             if let Err(error) = this.refresh(deadline).await
                 && error.is_cut_off()
             {
                 return Err(unavailable(error.to_string()));
             }
             if has_set {
-                this.update().unknown_kid = Some(this.now());
+                this.cache().unknown_kid = Some(this.now());
             }
         }
-        this.cached().keys(this.now())
+        this.cache().keys(this.now())
     }
 
     /// Starts to fetch the set again, unless that is under way or has failed lately.
     fn renew(this: &Arc<Self>) {
         let mut renewal = lock(&this.renewal);
         let under_way = renewal.as_ref().is_some_and(|renewal| !renewal.is_finished());
-        if under_way || !this.cached().may_fetch_after_failure(this.now()) {
+        if under_way || !this.cache().may_fetch_after_failure(this.now()) {
             return;
         }
         let remote = Arc::clone(this);
         *renewal = Some(tokio::spawn(async move {
             let _fetching = remote.fetching.lock().await;
-            if remote.cached().set_younger_than(MAX_AGE, remote.now()).is_none() {
+            let is_old = remote.cache().set_younger_than(MAX_AGE, remote.now()).is_none();
+            if is_old {
                 // Each document has a limit of its own. A failure is in the cache, and the next token that needs a
                 // newer set is told of it.
                 let _ = remote.refresh(Instant::now() + MAX_AFTER_FAILURE).await;
@@ -311,7 +315,7 @@ impl Remote {
                 KeySetError::Malformed => None,
             }),
         };
-        let mut cache = self.update();
+        let mut cache = self.cache();
         if let Some(skipped) = skipped
             && cache.skipped != *skipped
         {
@@ -335,11 +339,8 @@ impl Remote {
         }
     }
 
-    fn cached(&self) -> Cache {
-        lock(&self.cache).clone()
-    }
-
-    fn update(&self) -> MutexGuard<'_, Cache> {
+    /// Never held while waiting: a temporary of one statement, or a block.
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         lock(&self.cache)
     }
 
