@@ -1,6 +1,7 @@
 //! What the function reaches outside of itself: the network and the clock.
 
 use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -51,11 +52,10 @@ impl Clients {
 /// What happened, from the outside in.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+    sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Returns the error and its sources, outermost first.
+pub fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
 }

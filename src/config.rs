@@ -60,13 +60,12 @@ impl Config {
         let issuers = env.list("TOKEN_ISSUER")?;
         // Both are looked at here, since without them each issuer has to be a URL; whether they are right is asked below.
         let is_discovery = !env.is_set("TOKEN_JWKS_URI") && !env.is_set("TOKEN_JWKS");
-        let discovered = if is_discovery {
-            issuers.iter().map(|issuer| discovery(issuer)).collect::<Result<_, _>>()?
-        } else {
-            Vec::new()
-        };
+        let discovered = is_discovery.then(|| issuers.iter().map(|issuer| discovery(issuer)).collect()).transpose()?;
         let audience = env.list("TOKEN_AUDIENCE")?.into_iter().collect();
-        let key_source = if is_discovery { KeySource::Discovery(discovered) } else { inline_or_uri(&env)? };
+        let key_source = match discovered {
+            Some(issuers) => KeySource::Discovery(issuers),
+            None => inline_or_uri(&env)?,
+        };
         let scope = env.optional("TOKEN_SCOPE")?;
         if let Some(scope) = scope.as_ref().filter(|scope| !is_scope(scope)) {
             return Err(wrong("TOKEN_SCOPE", scope, "one scope (RFC 6749, 3.3)"));

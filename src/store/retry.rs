@@ -1,11 +1,11 @@
 //! Failed calls: what each failure says of the write, and whether another attempt may help.
 
-use std::error::Error;
-
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use hyper_util::client::legacy;
+
+use crate::clients::sources;
 
 /// A failed attempt, without the text of its error: that may contain the whole request.
 #[derive(Debug)]
@@ -82,12 +82,5 @@ fn effect(status: u16, code: &str) -> Effect {
 
 /// Returns whether no connection could be made, so that the request cannot have reached the store.
 fn never_connected(error: &SdkError<UpdateItemError>) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    sources(error).any(|source| source.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect))
 }

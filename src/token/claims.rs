@@ -72,7 +72,7 @@ impl Rules {
         accepted.map(String::as_str).ok_or_else(|| invalid("the token is from another issuer"))
     }
 
-    /// Validates the claims at `now`.
+    /// Validates at `now` the claims of an issuer that [`issuer`](Self::issuer) has accepted.
     ///
     /// # Errors
     ///
@@ -84,7 +84,6 @@ impl Rules {
         let date = |name: &str| claims.read::<f64>(name).map_err(|_| invalid_type());
 
         // All of them are read before any is judged: one of a wrong type refuses the token, whether or not it counts.
-        self.issuer(claims)?;
         let audience = strings("aud")?.filter(|audience| !audience.is_empty());
         let (expires, not_before, issued_at) = (date("exp")?, date("nbf")?, date("iat")?);
         let (client, token_use) = (string("client_id")?, string("token_use")?);

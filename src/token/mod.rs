@@ -79,21 +79,19 @@ impl Verifier {
         let kid = jws.kid.as_deref();
         let keys = self.keys.keys_for(issuer, kid, deadline).await?;
         if kid.is_some_and(|kid| !keys.set.has_kid(kid)) {
-            let problem = invalid("the token's kid names no key");
+            let detail = "the token's kid names no key";
             return Err(match keys.stale_because {
-                Some(reason) => problem.because(format!("the token's kid names no key; {reason}")),
-                None => problem,
+                Some(reason) => invalid(detail).because(format!("{detail}; {reason}")),
+                None => invalid(detail),
             });
         }
-        let algorithm = Algorithm::from_name(&jws.alg);
-        let candidates = algorithm
-            .into_iter()
-            .flat_map(|algorithm| keys.set.candidates(kid, algorithm).map(move |key| (key, algorithm)));
-        let mut candidates = candidates.peekable();
+        let no_candidate = || invalid("the token's alg is not that of its key");
+        let algorithm = Algorithm::from_name(&jws.alg).ok_or_else(no_candidate)?;
+        let mut candidates = keys.set.candidates(kid, algorithm).peekable();
         if candidates.peek().is_none() {
-            return Err(invalid("the token's alg is not that of its key"));
+            return Err(no_candidate());
         }
-        if !candidates.any(|(key, algorithm)| key.verifies(&jws, algorithm)) {
+        if !candidates.any(|key| key.verifies(&jws, algorithm)) {
             return Err(invalid("the token's signature does not verify"));
         }
         self.rules.validate(&claims, self.clock.now())
