@@ -94,26 +94,23 @@ impl Request {
         }
         let (method, path) = (&self.method, &self.path);
         let mut event = match front_end {
-            // It percent-decodes the path, where that is UTF-8.
-            FrontEnd::HttpApi => {
-                let path = percent_encoding::percent_decode_str(path).decode_utf8().unwrap_or(path.into());
+            FrontEnd::HttpApi | FrontEnd::FunctionUrl => {
+                let (domain, path) = if front_end == FrontEnd::HttpApi {
+                    // It percent-decodes the path, where that is UTF-8.
+                    let path = percent_encoding::percent_decode_str(path).decode_utf8().unwrap_or(path.into());
+                    ("a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com", path)
+                } else {
+                    ("a1b2c3d4e5.lambda-url.eu-central-1.on.aws", path.into())
+                };
                 json!({
                     "version": "2.0", "rawPath": path, "rawQueryString": "", "headers": joined,
                     "requestContext": {
-                        "domainName": "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com",
+                        "domainName": domain,
                         "http": {"method": method, "path": path},
                         "requestId": "gateway-id",
                     },
                 })
             }
-            FrontEnd::FunctionUrl => json!({
-                "version": "2.0", "rawPath": path, "rawQueryString": "", "headers": joined,
-                "requestContext": {
-                    "domainName": "a1b2c3d4e5.lambda-url.eu-central-1.on.aws",
-                    "http": {"method": method, "path": path},
-                    "requestId": "gateway-id",
-                },
-            }),
             FrontEnd::RestApi => json!({
                 "resource": "/{proxy+}", "path": path, "httpMethod": method, "headers": last, "multiValueHeaders": multi,
                 "requestContext": {"requestId": "gateway-id", "httpMethod": method},

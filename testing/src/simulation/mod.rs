@@ -170,12 +170,11 @@ fn shrink(mut plan: Plan) -> Plan {
                 }
             }
         }
-        for list in [0, 1] {
+        let simplifications: [fn(&mut Plan); 2] =
+            [|plan| plan.freezes.clear(), |plan| plan.clocks.iter_mut().for_each(|clock| clock.jumps.clear())];
+        for simplify in simplifications {
             let mut simpler = plan.clone();
-            match list {
-                0 => simpler.freezes.clear(),
-                _ => simpler.clocks.iter_mut().for_each(|clock| *clock = ClockPlan { jumps: Vec::new(), ..*clock }),
-            }
+            simplify(&mut simpler);
             if fails(&simpler) {
                 plan = simpler;
             }
@@ -209,11 +208,9 @@ fn execute(plan: &Plan) -> (Report, History, Result<(), Violation>) {
             instances.push(Arc::new(Instance::new(&world, clock).await));
         }
         let mut clients = JoinSet::new();
-        for client in 0.. {
+        let count = plan.requests.iter().map(|request| request.client + 1).max().unwrap_or_default();
+        for client in 0..count {
             let requests: Vec<_> = plan.requests.iter().filter(|request| request.client == client).cloned().collect();
-            if plan.requests.iter().all(|request| request.client < client) {
-                break;
-            }
             clients.spawn(Client { world: Arc::clone(&world), instances: instances.clone() }.send_all(requests));
         }
         clients.join_all().await;
