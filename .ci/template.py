@@ -1,18 +1,38 @@
 """Holds the template to what README says of it: permissions in every combination, access log, alarms, rules."""
 
+import collections
+import concurrent.futures
 import itertools
 import json
+import logging
 import os
 import re
-import sys
 
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
 
 from events import root
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
+# The translator warns of its own metrics each time.
+logging.getLogger("samtranslator").setLevel(logging.ERROR)
 TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/"
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/8f2b1c1e-5f0a-4c54-9c0e-0f6f0d2b7a11"
+
+# For each condition of the template, the parameter that it asks for, with a value for either outcome.
+CHOICES = {
+    "MakesTable": ("ExistingTableName", ["", "existing"]),
+    "HasEndpoint": ("DynamoDbEndpoint", ["", "https://dynamodb.example"]),
+    "HasReservedConcurrency": ("ReservedConcurrency", ["-1", "5"]),
+    "HasAlarmTopic": ("AlarmTopicArn", ["", "arn:aws:sns:eu-central-1:123456789012:topic"]),
+    "HasJsonLog": ("LogFormat", ["JSON", "Text"]),
+    "HasMetrics": ("MetricsNamespace", ["UpdateDistributor", ""]),
+    "IsTraced": ("Tracing", ["PassThrough", "Active"]),
+    "HasKmsKey": ("KmsKeyArn", ["", KEY]),
+    "HasOtherIssuer": ("OtherTokenIssuer", ["", "acme.com"]),
+}
 
 
 class NoManagedPolicies:
@@ -40,12 +60,40 @@ class Stack:
         self.template = translated(self.parameters)
         conditions = self.template.get("Conditions", {})
         self.conditions = {name: lambda body=body: self.resolve(body) for name, body in conditions.items()}
-        resources = self.template["Resources"].items()
-        self.resources = {
-            name: self.resolve(resource)
-            for name, resource in resources
+        self.made = {
+            name: resource
+            for name, resource in self.template["Resources"].items()
             if "Condition" not in resource or self.conditions[resource["Condition"]]()
         }
+        self.resources = {name: self.resolve(resource) for name, resource in self.made.items()}
+
+    def folded(self, value):
+        """The value as a template without conditions would have it, references and all."""
+        if isinstance(value, list):
+            return [item for item in map(self.folded, value) if item != {"Ref": "AWS::NoValue"}]
+        if not isinstance(value, dict):
+            return value
+        if list(value) == ["Fn::If"]:
+            condition, true, false = value["Fn::If"]
+            return self.folded(true if self.conditions[condition]() else false)
+        items = {name: self.folded(item) for name, item in value.items()}
+        return {name: item for name, item in items.items() if item != {"Ref": "AWS::NoValue"}}
+
+    def lint(self):
+        """What cfn-lint finds in the template of just this combination."""
+        resources = {
+            name: {key: self.folded(part) for key, part in resource.items() if key != "Condition"}
+            for name, resource in self.made.items()
+        }
+        parameters = {
+            name: {"Type": parameter["Type"], "Default": self.parameters[name]}
+            for name, parameter in self.template["Parameters"].items()
+        }
+        outputs = self.folded(self.template["Outputs"])
+        parts = {"Parameters": parameters, "Resources": resources, "Outputs": outputs}
+        # Not every combination uses every parameter.
+        found = lint(json.dumps(parts), config=ManualArgs(regions=["eu-central-1"], ignore_checks=["W2001"]))
+        return [str(match) for match in found]
 
     def resolve(self, value):
         if isinstance(value, list):
@@ -76,7 +124,8 @@ class Stack:
                 case "Fn::Sub":
                     text = argument if isinstance(argument, str) else argument[0]
                     fixed = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
-                    fixed |= {"AWS::StackName": "stack", **self.parameters}
+                    fixed |= {"AWS::StackName": "stack", "AWS::URLSuffix": "amazonaws.com", **self.parameters}
+                    fixed |= {} if isinstance(argument, str) else {name: str(self.resolve(item)) for name, item in argument[1].items()}
                     return re.sub(r"\$\{([^}]+)\}", lambda found: fixed.get(found[1], f"<{found[1]}>"), text)
         return {name: resolved for name, item in value.items() if (resolved := self.resolve(item)) is not None}
 
@@ -85,31 +134,132 @@ class Stack:
 
 
 def permissions(stack):
-    """Every allowed action with its resource."""
+    """Every allowed action of the function's role with its resource and its condition."""
     roles = stack.of_type("AWS::IAM::Role")
-    assert list(roles) == ["Role"], roles
+    assert sorted(roles) == ["CodeDeployServiceRole", "Role"], roles
     assert "ManagedPolicyArns" not in roles["Role"], roles
+    assert stack.of_type("AWS::Lambda::Function")["Function"]["Role"] == "<Role.Arn>"
     assert stack.of_type("AWS::IAM::Policy") == {} and stack.of_type("AWS::IAM::ManagedPolicy") == {}
     allowed = set()
     for policy in roles["Role"]["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:
             actions = statement["Action"]
             for action in [actions] if isinstance(actions, str) else actions:
-                allowed.add((action, statement["Resource"]))
+                allowed.add((action, statement["Resource"], json.dumps(statement.get("Condition"))))
     return allowed
 
 
-def check_permissions():
-    for table, tracing, format in itertools.product(["", "existing"], ["PassThrough", "Active"], ["JSON", "Text"]):
-        stack = Stack(ExistingTableName=table, Tracing=tracing, LogFormat=format)
-        expected = {("dynamodb:UpdateItem", TABLE + (table or "<Table>"))}
-        expected |= {(action, "<FunctionLogGroup.Arn>") for action in ["logs:CreateLogStream", "logs:PutLogEvents"]}
-        if tracing == "Active":
-            expected |= {(action, "*") for action in ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]}
-        assert permissions(stack) == expected, permissions(stack)
-        assert bool(stack.of_type("AWS::DynamoDB::Table")) == (not table)
-        actions = ", ".join(sorted(action for action, _ in expected))
-        print(f"table {table or 'made':<9} tracing {tracing:<12} log {format:<5} {actions}")
+def expected_permissions(table, traced, key):
+    allowed = {("dynamodb:UpdateItem", TABLE + (table or "stack-distributors"), "null")}
+    allowed |= {(action, "<FunctionLogGroup.Arn>", "null") for action in ["logs:CreateLogStream", "logs:PutLogEvents"]}
+    if traced:
+        allowed |= {(action, "*", "null") for action in ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]}
+    if key:
+        through = {"StringEquals": {"kms:ViaService": "dynamodb.eu-central-1.amazonaws.com"}}
+        allowed.add(("kms:Decrypt", KEY, json.dumps(through)))
+    return allowed
+
+
+def check_combination(values):
+    """Returns what cfn-lint finds; everything else is asserted."""
+    parameters = dict(zip((name for name, _ in CHOICES.values()), values))
+    if parameters["OtherTokenIssuer"]:
+        parameters |= {"TokenIssuer": "", "TokenJwksUri": "https://acme.com/jwks"}
+    stack = Stack(**parameters)
+    table, key = parameters["ExistingTableName"], parameters["KmsKeyArn"]
+    expected = expected_permissions(table, parameters["Tracing"] == "Active", key)
+    assert permissions(stack) == expected, permissions(stack)
+    assert bool(stack.of_type("AWS::DynamoDB::Table")) == (not table)
+    for group in stack.of_type("AWS::Logs::LogGroup").values():
+        assert group.get("KmsKeyId", "") == key, group
+    for made in stack.of_type("AWS::DynamoDB::Table").values():
+        assert made["SSESpecification"].get("KMSMasterKeyId", "") == key, made
+        assert made["DeletionProtectionEnabled"] is True, made
+    environment = stack.of_type("AWS::Lambda::Function")["Function"]["Environment"]["Variables"]
+    assert environment["TOKEN_ISSUER"] == (parameters["OtherTokenIssuer"] or "https://issuer.example"), environment
+    assert environment["TABLE_NAME"] == (table or "stack-distributors"), environment
+    return stack.lint()
+
+
+def check_combinations():
+    assert set(CHOICES) == set(template()["Conditions"]), "a condition whose two outcomes are not looked at"
+    combinations = list(itertools.product(*(values for _, values in CHOICES.values())))
+    rows = collections.Counter()
+    with concurrent.futures.ProcessPoolExecutor() as pool:
+        for values, found in zip(combinations, pool.map(check_combination, combinations, chunksize=8)):
+            assert not found, (values, found)
+            parameters = dict(zip((name for name, _ in CHOICES.values()), values))
+            rows[parameters["ExistingTableName"], parameters["Tracing"], parameters["KmsKeyArn"]] += 1
+    for (table, tracing, key), count in rows.items():
+        actions = ", ".join(sorted(action for action, _, _ in expected_permissions(table, tracing == "Active", key)))
+        print(f"table {table or 'made':<9} tracing {tracing:<12} key {'given' if key else 'none':<6} {count} combinations: {actions}")
+    print(f"{len(combinations)} combinations of the conditions, each without a finding of cfn-lint")
+
+
+def references(value):
+    """The logical ids that a part of a template refers to."""
+    if isinstance(value, list):
+        return set().union(*map(references, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set().union(*map(references, value.values()))
+    if "Ref" in value:
+        found.add(value["Ref"])
+    if "Fn::GetAtt" in value:
+        target = value["Fn::GetAtt"]
+        found.add(target[0] if isinstance(target, list) else target.split(".")[0])
+    if "Fn::Sub" in value:
+        text = value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
+        found |= {name.split(".")[0] for name in re.findall(r"\$\{([^}]+)\}", text)}
+    depends = value.get("DependsOn", [])
+    return found | set([depends] if isinstance(depends, str) else depends)
+
+
+def reachable(resources, name):
+    """Everything that is made before `name`."""
+    before, open_ = set(), {name}
+    while open_:
+        following = set().union(*(references(resources[each]) for each in open_)) & set(resources)
+        open_ = following - before
+        before |= following
+    return before
+
+
+def check_table_is_made_last():
+    resources = Stack().template["Resources"]
+    assert "Table" not in reachable(resources, "Table")
+    # The dashboard does not exist without metrics, so that nothing can be made to wait for it.
+    assert set(resources) - reachable(resources, "Table") == {"Table", "Dashboard"}, set(resources) - reachable(resources, "Table")
+    assert resources["Table"]["DeletionPolicy"] == "RetainExceptOnCreate"
+    print("the table is made after all but the dashboard")
+
+
+def check_versions():
+    """Whatever changes the function changes its version, too, since the alias would stay at the old one."""
+    source = template()
+    used = references(source["Resources"]["Function"]) & set(source["Parameters"])
+    for name, condition in source["Conditions"].items():
+        if f'"{name}"' in json.dumps(source["Resources"]["Function"]):
+            used |= references(condition) & set(source["Parameters"])
+    # Neither is part of a version.
+    used -= {"ReservedConcurrency", "DeploymentPreference"}
+    assert references(source["Resources"]["SettingsVersion"]) & set(source["Parameters"]) == used, used
+    versions = Stack().of_type("AWS::Lambda::Version")
+    assert [version["Description"] for version in versions.values()] == ["settings <SettingsVersion>"], versions
+    (alias,) = Stack().of_type("AWS::Lambda::Alias").values()
+    assert alias["FunctionVersion"] == f"<{list(versions)[0]}.Version>", alias
+    print(f"{len(used)} parameters of the function, each makes a new version")
+
+
+def check_gradual_deployment():
+    for preference, metrics in itertools.product(template()["Parameters"]["DeploymentPreference"]["AllowedValues"], ["UpdateDistributor", ""]):
+        stack = Stack(DeploymentPreference=preference, MetricsNamespace=metrics)
+        (group,) = stack.of_type("AWS::CodeDeploy::DeploymentGroup").values()
+        assert group["DeploymentConfigName"] == f"CodeDeployDefault.Lambda{preference}", group
+        alarms = [alarm["Name"] for alarm in group["AlarmConfiguration"]["Alarms"]]
+        expected = ["<ErrorsAlarm>"] + (["<InternalErrorAlarm>", "<KeysUnavailableAlarm>"] if metrics else [])
+        assert group["AlarmConfiguration"]["Enabled"] is True and alarms == expected, group
+        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], group
 
 
 # What the gateway puts in for a variable, unescaped; where a caller or another service chooses the text, the worst of it.
@@ -188,7 +338,17 @@ def check_parameters():
     parameters = template()["Parameters"]
     for name, value, allowed in [
         ("TokenIssuer", "https://a.example", True),
-        ("TokenIssuer", "https://a.example, acme.com", True),
+        ("TokenIssuer", "https://a.example , https://b.example/x", True),
+        ("TokenIssuer", "", True),
+        ("TokenIssuer", "acme.com", False),
+        ("TokenIssuer", "https://a.example, acme.com", False),
+        ("TokenIssuer", "http://a.example", False),
+        ("TokenIssuer", "https://a.example?b", False),
+        ("TokenIssuer", "https://a.example#b", False),
+        ("TokenIssuer", "https://a@b.example", False),
+        ("OtherTokenIssuer", "acme.com", True),
+        ("OtherTokenIssuer", "https://a.example, acme.com", True),
+        ("OtherTokenIssuer", "acme.com ", False),
         ("TokenIssuer", " https://a.example", False),
         ("TokenIssuer", "https://a.example,", False),
         ("TokenAudience", "my api, b", True),
@@ -204,17 +364,47 @@ def check_parameters():
         ("TokenNodeClaim", "node_id ", False),
         ("MetricsNamespace", "", True),
         ("MetricsNamespace", "AWS/Lambda", False),
+        ("KmsKeyArn", KEY, True),
+        ("KmsKeyArn", "arn:aws:kms:eu-central-1:123456789012:alias/key", False),
+        ("KmsKeyArn", KEY + " ", False),
     ]:
         matches = re.fullmatch(parameters[name]["AllowedPattern"], value) is not None
         assert matches == allowed, (name, value)
     assert "NoEcho" not in json.dumps(parameters), "the CLI asks for such a parameter until something is typed"
-    (rule,) = template()["Rules"]["OneSourceOfKeys"]["Assertions"]
-    for uri, jwks, allowed in [("", "", True), ("u", "", True), ("", "j", True), ("u", "j", False)]:
+    for issuer, other, uri, jwks, allowed in [
+        ("i", "", "", "", True),
+        ("i", "", "u", "", True),
+        ("i", "", "", "j", True),
+        ("i", "", "u", "j", False),
+        ("", "", "", "", False),
+        ("", "", "u", "", False),
+        ("i", "o", "u", "", False),
+        ("", "o", "", "", False),
+        ("", "o", "u", "", True),
+        ("", "o", "", "j", True),
+        ("", "o", "u", "j", False),
+    ]:
         stack = Stack()
-        stack.parameters |= {"TokenJwksUri": uri, "TokenJwks": jwks}
-        assert stack.resolve(rule["Assert"]) == allowed, (uri, jwks)
+        stack.parameters |= {"TokenIssuer": issuer, "OtherTokenIssuer": other, "TokenJwksUri": uri, "TokenJwks": jwks}
+        rules = template()["Rules"].values()
+        held = all(
+            stack.resolve(assertion["Assert"])
+            for rule in rules
+            if stack.resolve(rule.get("RuleCondition", {"Fn::Equals": ["", ""]}))
+            for assertion in rule["Assertions"]
+        )
+        assert held == allowed, (issuer, other, uri, jwks)
 
 
-for check in [check_parameters, check_permissions, check_access_log, check_alarms]:
-    check()
-sys.exit(0)
+CHECKS = [
+    check_parameters,
+    check_versions,
+    check_gradual_deployment,
+    check_table_is_made_last,
+    check_access_log,
+    check_alarms,
+    check_combinations,
+]
+if __name__ == "__main__":
+    for check in CHECKS:
+        check()
