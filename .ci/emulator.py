@@ -11,7 +11,7 @@ import events
 from events import free_port, root
 from local import local
 
-emulator, bootstrap = sys.argv[1:]
+emulator, *command = sys.argv[1:]
 
 
 def invoke(port, event):
@@ -33,7 +33,7 @@ with local() as example:
     environment = events.environment(example.dynamodb)
     addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}", "--runtime-api-address", f"127.0.0.1:{free_port()}"]
     log = open(root / "target/emulator.log", "w")
-    process = subprocess.Popen([emulator, *addresses, bootstrap], env=environment, stdout=log, stderr=log, cwd=root)
+    process = subprocess.Popen([emulator, *addresses, *command], env=environment, stdout=log, stderr=log, cwd=root)
     try:
         failed = events.check(lambda path: invoke(port, path.read_bytes()))
     finally:
