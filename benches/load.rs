@@ -9,12 +9,8 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    dead_code,
     missing_docs
 )]
-
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use std::fs;
 use std::process::ExitCode;
@@ -23,11 +19,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use support::embedded::NODE;
-use support::function::embedded;
-use support::issuer::{Issuer, claims};
-use support::process::Process;
-use support::request::{Answer, FrontEnd, Request};
+use testing::embedded::NODE;
+use testing::function::embedded;
+use testing::issuer::{Issuer, claims};
+use testing::process::Process;
+use testing::request::{Answer, FrontEnd, Request};
 
 const REQUESTS: usize = 100_000;
 /// A tenth for the process to reach its size, then this often a look at it.
@@ -45,7 +41,7 @@ async fn main() -> ExitCode {
 async fn run(concurrency: usize) -> bool {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", &*concurrency.to_string())];
-    let process = Process::start(&store, &issuer, &settings);
+    let process = Process::start(env!("CARGO_BIN_EXE_bootstrap"), &store, &issuer, &settings);
     process.ready().await;
     let token = issuer.sign(&claims(NODE, 36_000));
     let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(REQUESTS)));

@@ -1,24 +1,16 @@
 //! What the function itself does for a request, without the store.
 
 // A benchmark that cannot be set up has nothing to measure.
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, dead_code, missing_docs)]
-
-#[path = "../tests/support/embedded.rs"]
-mod embedded;
-#[path = "../tests/support/issuer.rs"]
-mod issuer;
-#[path = "../tests/support/request.rs"]
-mod request;
-#[path = "../tests/support/signer.rs"]
-mod signer;
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, missing_docs)]
 
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use embedded::NODE;
-use request::FrontEnd;
 use serde_json::json;
-use signer::Signer;
+use testing::embedded::NODE;
+use testing::request::FrontEnd;
+use testing::signer::Signer;
+use testing::{issuer, request};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use update_distributor::clock::Clock;

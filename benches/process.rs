@@ -12,43 +12,26 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    dead_code,
     missing_docs
 )]
-
-#[path = "../tests/support/embedded.rs"]
-mod embedded;
-#[path = "../tests/support/issuer.rs"]
-mod issuer;
-#[path = "../tests/support/request.rs"]
-mod request;
-#[path = "../tests/support/signer.rs"]
-mod signer;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{get, post};
-use embedded::{Embedded, NODE, TABLE};
-use request::{FrontEnd, Request};
-use serde_json::{Value, json};
-use signer::{KeyServer, Reply, Signer};
-use tokio::net::{TcpListener, TcpStream};
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::json;
+use testing::embedded::{self, Embedded, NODE, TABLE};
+use testing::issuer;
+use testing::request::{FrontEnd, Request};
+use testing::runtime_api::RuntimeApi;
+use testing::signer::{KeyServer, Reply, Signer};
+use testing::tls::Tls;
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// Starts of each process at full speed, and with the share of a processor that 128 MB give.
 const STARTS: usize = 15;
@@ -56,6 +39,8 @@ const SLOW_STARTS: usize = 9;
 /// Requests of each operation after each start at full speed, and before them, for warmth.
 const REQUESTS: usize = 100;
 const WARMING: usize = 10;
+/// Requests at once where a process takes more than one.
+const CONCURRENCY: usize = 8;
 /// One for each request of a process.
 const TOKENS: usize = 1 + 3 * (WARMING + REQUESTS);
 
@@ -91,6 +76,10 @@ async fn main() {
                 && round < SLOW_STARTS
             {
                 measure(&world, variant, Some(share), samples).await;
+            }
+            // What the floor is built on takes one at a time.
+            if !variant.tokens.is_empty() && round < SLOW_STARTS {
+                measure_concurrent(&world, variant, samples).await;
             }
         }
         eprint!("\rround {} of {STARTS}", round + 1);
@@ -142,9 +131,9 @@ fn mebibytes(bytes: f64) -> f64 {
 
 /// What every process meets: the store, the keys, and a certificate to trust them by.
 struct World {
-    store: Embedded,
+    _store: Embedded,
     endpoint: String,
-    keys: KeyServer,
+    _keys: KeyServer,
     keys_uri: String,
     jwks: String,
     certificate: PathBuf,
@@ -154,16 +143,9 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let tls = Tls::default();
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-certificate.pem");
-        fs::write(&file, certificate.cert.pem()).unwrap();
-        let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap();
-        let mut tls = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.cert.der().clone()], key)
-            .unwrap();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let tls = TlsAcceptor::from(Arc::new(tls));
+        fs::write(&file, &tls.certificate_pem).unwrap();
 
         let store = Embedded::serve(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).await;
         store.put(embedded::documented_item()).await;
@@ -186,36 +168,16 @@ impl World {
             (0..TOKENS).map(token).collect()
         };
         Self {
-            endpoint: format!("https://localhost:{}", with_tls(&tls, store.address).await),
-            keys_uri: format!("https://localhost:{}/jwks", with_tls(&tls, keys.address).await),
+            endpoint: format!("https://localhost:{}", tls.in_front_of(store.address).await),
+            keys_uri: format!("https://localhost:{}/jwks", tls.in_front_of(keys.address).await),
             es256: tokens(&es256, "ES256"),
             rs256: tokens(&rs256, "RS256"),
-            store,
-            keys,
+            _store: store,
+            _keys: keys,
             jwks,
             certificate: file,
         }
     }
-}
-
-/// Takes the TLS off connections to a port, and hands the rest on.
-async fn with_tls(tls: &TlsAcceptor, target: SocketAddr) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let tls = tls.clone();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let tls = tls.clone();
-            tokio::spawn(async move {
-                let _ = client.set_nodelay(true);
-                let Ok(mut client) = tls.accept(client).await else { return };
-                let mut server = TcpStream::connect(target).await.unwrap();
-                let _ = server.set_nodelay(true);
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    port
 }
 
 struct Variant<'a> {
@@ -239,19 +201,15 @@ impl Samples {
         values.sort_by(f64::total_cmp);
         values.get((values.len() - 1) * percent / 100).copied()
     }
-
-    fn median(&self, figure: &str) -> Option<f64> {
-        self.percentile(figure, 50)
-    }
 }
 
 async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, samples: &mut Samples) {
     let prefix = if share.is_some() { "128 MB: " } else { "" };
+    let api = RuntimeApi::start();
     let mut push = |figure: &str, value: f64| samples.push(&format!("{prefix}{figure}"), value);
-    let api = Api::start().await;
     let started = Instant::now();
-    let process = Process::start(world, variant, &api, share);
-    api.polled().await;
+    let process = Process::start(world, variant, &api, share, 1);
+    api.ready().await;
     let init = started.elapsed();
     let init_cpu = process.cpu();
     if let Some(share) = share {
@@ -260,7 +218,7 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     let tokens = [String::new()];
     let mut tokens = if variant.tokens.is_empty() { &tokens } else { variant.tokens }.iter().cycle();
     let mut event = |body: &str| Request::put(tokens.next().unwrap(), body).event(FrontEnd::HttpApi).to_string();
-    let first = api.invoke(&event(OPERATIONS[0].1)).await;
+    let first = invoke(&api, &event(OPERATIONS[0].1)).await;
     let first_cpu = process.cpu();
     push("init (ms)", milliseconds(init));
     push("init CPU (ms)", milliseconds(init_cpu));
@@ -270,11 +228,11 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     if share.is_none() {
         for (operation, body) in OPERATIONS {
             for _ in 0..WARMING {
-                api.invoke(&event(body)).await;
+                invoke(&api, &event(body)).await;
             }
             let before = process.cpu();
             for _ in 0..REQUESTS {
-                push(&format!("{operation} (ms)"), milliseconds(api.invoke(&event(body)).await));
+                push(&format!("{operation} (ms)"), milliseconds(invoke(&api, &event(body)).await));
             }
             let cpu = milliseconds(process.cpu().saturating_sub(before)) / REQUESTS as f64;
             push(&format!("{operation} CPU (ms)"), cpu);
@@ -283,7 +241,37 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
         push("RSS (MiB)", process.peak_rss());
     }
     if let Some(share) = share {
+        for _ in 0..REQUESTS {
+            push("set (ms)", milliseconds(invoke(&api, &event(OPERATIONS[0].1)).await));
+        }
         share.throttle(false);
+    }
+}
+
+/// Requests of one process that takes eight at once.
+async fn measure_concurrent(world: &World, variant: &Variant<'_>, samples: &mut Samples) {
+    let api = RuntimeApi::start();
+    let process = Process::start(world, variant, &api, None, CONCURRENCY);
+    api.ready().await;
+    let requests = |count: usize| {
+        let api = &api;
+        let invoke = move |number: usize| async move {
+            let token = &variant.tokens[number % variant.tokens.len()];
+            let event = Request::put(token, OPERATIONS[0].1).event(FrontEnd::HttpApi).to_string();
+            let sent = Instant::now();
+            assert_eq!(api.invoke(event.as_bytes()).await.answer().outcome(), "200");
+            milliseconds(sent.elapsed())
+        };
+        stream::iter((0..count).map(invoke)).buffer_unordered(CONCURRENCY).collect::<Vec<_>>()
+    };
+    requests(WARMING * CONCURRENCY).await;
+    let (started, before) = (Instant::now(), process.cpu());
+    let durations = requests(REQUESTS * CONCURRENCY).await;
+    let count = durations.len() as f64;
+    samples.push("8 at once: CPU (ms)", milliseconds(process.cpu().saturating_sub(before)) / count);
+    samples.push("8 at once: requests per second", count / started.elapsed().as_secs_f64());
+    for duration in durations {
+        samples.push("8 at once: set (ms)", duration);
     }
 }
 
@@ -296,7 +284,13 @@ struct Process {
 }
 
 impl Process {
-    fn start(world: &World, variant: &Variant<'_>, api: &Api, share: Option<&Share>) -> Self {
+    fn start(
+        world: &World,
+        variant: &Variant<'_>,
+        api: &RuntimeApi,
+        share: Option<&Share>,
+        concurrency: usize,
+    ) -> Self {
         // A shell that moves itself into the control group before it becomes the process.
         let script = match share {
             Some(share) => format!("echo $$ > {}/cgroup.procs && exec \"$0\"", share.0.display()),
@@ -320,6 +314,9 @@ impl Process {
             ("TOKEN_AUDIENCE", issuer::AUDIENCE),
         ] {
             command.env(name, value);
+        }
+        if concurrency > 1 {
+            command.env("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string());
         }
         match variant.keys {
             Some(uri) => command.env("TOKEN_JWKS_URI", uri),
@@ -363,83 +360,20 @@ impl Share {
     }
 }
 
-/// The Runtime API for one process.
-struct Api {
-    address: SocketAddr,
-    state: Arc<Shared>,
-    events: mpsc::UnboundedSender<String>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-struct Shared {
-    events: Mutex<mpsc::UnboundedReceiver<String>>,
-    polls: tokio::sync::Semaphore,
-    answers: tokio::sync::Semaphore,
-}
-
-impl Api {
-    async fn start() -> Self {
-        let (events, receiver) = mpsc::unbounded_channel();
-        let state = Arc::new(Shared {
-            events: Mutex::new(receiver),
-            polls: tokio::sync::Semaphore::new(0),
-            answers: tokio::sync::Semaphore::new(0),
-        });
-        let router = Router::new()
-            .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
-            .with_state(Arc::clone(&state));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, state, events, task }
-    }
-
-    async fn polled(&self) {
-        let polled = tokio::time::timeout(Duration::from_secs(30), self.state.polls.acquire()).await;
-        polled.expect("the process asks for an event").unwrap().forget();
-    }
-
-    /// From the event to its answer; then the process has asked for the next one.
-    async fn invoke(&self, event: &str) -> Duration {
-        let sent = Instant::now();
-        self.events.send(event.to_owned()).unwrap();
-        let answered = tokio::time::timeout(Duration::from_secs(30), self.state.answers.acquire()).await;
-        answered.expect("the process answers").unwrap().forget();
-        let elapsed = sent.elapsed();
-        self.polled().await;
-        elapsed
-    }
-}
-
-impl Drop for Api {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn next(State(state): State<Arc<Shared>>) -> (HeaderMap, String) {
-    state.polls.add_permits(1);
-    let Some(event) = state.events.lock().await.recv().await else { return std::future::pending().await };
-    let deadline = (SystemTime::now() + Duration::from_secs(30)).duration_since(UNIX_EPOCH).unwrap().as_millis();
-    let mut headers = HeaderMap::new();
-    headers.insert("lambda-runtime-aws-request-id", "8f2b1c1e-5f0a-4c54-9c0e-0f6f0d2b7a11".parse().unwrap());
-    headers.insert("lambda-runtime-deadline-ms", deadline.to_string().parse().unwrap());
-    headers.insert("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:f".parse().unwrap());
-    (headers, event)
-}
-
-async fn answer(State(state): State<Arc<Shared>>, body: Bytes) -> StatusCode {
-    let answer: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(answer["statusCode"], 200, "{answer}");
-    state.answers.add_permits(1);
-    StatusCode::ACCEPTED
+/// Returns the time from the event to its response; then the process has asked for the next one.
+async fn invoke(api: &RuntimeApi, event: &str) -> Duration {
+    let sent = Instant::now();
+    let outcome = api.invoke(event.as_bytes()).await;
+    let elapsed = sent.elapsed();
+    assert_eq!(outcome.answer().outcome(), "200");
+    api.ready().await;
+    elapsed
 }
 
 fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<PathBuf>) {
     const COLUMNS: [&str; 6] = ["floor", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
 
-    print!("{:<26}", "medians");
+    print!("{:<30}", "medians");
     for column in COLUMNS {
         print!("{column:>13}");
     }
@@ -449,7 +383,7 @@ fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<
     let mut row = |name: &str, percent: usize, figure: &str| {
         let values = COLUMNS.map(|column| samples[column].percentile(figure, percent));
         let ratio = |column: usize| values[0].zip(values[column]).map(|(floor, ours)| ours / floor);
-        print!("{name:<26}");
+        print!("{name:<30}");
         values.into_iter().chain([ratio(1), ratio(3)]).for_each(|value| print!("{:>13}", cell(value)));
         println!();
         let mut figures: serde_json::Map<_, _> =
@@ -465,12 +399,21 @@ fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<
         let figure = format!("128 MB: {figure}");
         row(&figure, 50, &figure);
     }
+    for percent in [50, 90, 99] {
+        row(&format!("128 MB: set p{percent} (ms)"), percent, "128 MB: set (ms)");
+    }
     row("warm CPU (ms)", 50, "warm CPU (ms)");
     for (operation, _) in OPERATIONS {
         row(&format!("{operation} CPU (ms)"), 50, &format!("{operation} CPU (ms)"));
         for percent in [50, 90, 99] {
             row(&format!("{operation} p{percent} (ms)"), percent, &format!("{operation} (ms)"));
         }
+    }
+    for figure in ["8 at once: CPU (ms)", "8 at once: requests per second"] {
+        row(figure, 50, figure);
+    }
+    for percent in [50, 99] {
+        row(&format!("8 at once: set p{percent} (ms)"), percent, "8 at once: set (ms)");
     }
     row("RSS (MiB)", 50, "RSS (MiB)");
     row("zip (MiB)", 50, "zip (MiB)");

@@ -8,23 +8,19 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    dead_code,
     missing_docs
 )]
-
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
-use support::embedded::{self, NODE};
-use support::function::{Function, embedded};
-use support::issuer::{AUDIENCE, ISSUER, Issuer};
-use support::request::{FrontEnd, Request};
-use support::signer::{KeyServer, Reply};
+use testing::embedded::{self, NODE};
+use testing::function::{Function, embedded};
+use testing::issuer::{AUDIENCE, ISSUER, Issuer};
+use testing::request::{FrontEnd, Request};
+use testing::signer::{KeyServer, Reply};
 use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 use update_distributor::handler::Invocation;

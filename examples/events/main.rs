@@ -1,29 +1,15 @@
 //! Makes the sample events anew, with a key that is thrown away and tokens that are valid until 2099.
 
 // An example that cannot write its files has nothing else to do.
-#![allow(
-    clippy::print_stdout,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    dead_code,
-    missing_docs
-)]
-
-#[path = "../../tests/support/embedded.rs"]
-mod embedded;
-#[path = "../../tests/support/issuer.rs"]
-mod issuer;
-#[path = "../../tests/support/request.rs"]
-mod request;
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::fs;
 use std::path::Path;
 
-use embedded::{AT, NODE, TABLE};
-use issuer::{AUDIENCE, ISSUER, Issuer};
-use request::{FrontEnd, Request};
 use serde_json::{Value, json};
+use testing::embedded::{AT, NODE, TABLE};
+use testing::issuer::{AUDIENCE, ISSUER, Issuer};
+use testing::request::{FRONT_ENDS, FrontEnd, Request};
 
 /// 2099-12-31T23:59:59Z
 const EXPIRES: u64 = 4_102_444_799;
@@ -121,7 +107,7 @@ fn requests(issuer: &Issuer, claims: &Value) -> Vec<(&'static str, FrontEnd, Req
                 .with("if-match", "\"2000-01-01T00:00:00.000000Z\""),
         ),
     ];
-    for front_end in request::FRONT_ENDS {
+    for front_end in FRONT_ENDS {
         requests.push(("200.set", front_end, put(SET)));
         requests.push(("200.remove", front_end, put(REMOVE)));
         requests.push(("200.read", front_end, put(READ)));

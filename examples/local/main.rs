@@ -5,18 +5,12 @@
 // What an example does is print, and what it cannot start with ends it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-#[path = "../../tests/support/embedded.rs"]
-mod embedded;
-#[path = "../../tests/support/gateway.rs"]
-mod gateway;
-#[path = "../../tests/support/issuer.rs"]
-mod issuer;
-
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use testing::{embedded, gateway, issuer};
 use tokio::net::TcpListener;
 use update_distributor::config::{Config, Platform};
 use update_distributor::handler::App;

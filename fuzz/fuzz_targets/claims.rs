@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::claims(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| testing::invariants::claims(input));

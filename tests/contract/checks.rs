@@ -4,10 +4,10 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_dynamodb::config::Credentials;
 use serde_json::{Value, json};
 
-use crate::support::embedded::{AT, ID, NODE};
-use crate::support::function::Function;
-use crate::support::issuer;
-use crate::support::request::{Answer, FRONT_ENDS, FrontEnd, Request};
+use testing::embedded::{AT, ID, NODE};
+use testing::function::Function;
+use testing::issuer;
+use testing::request::{Answer, FRONT_ENDS, FrontEnd, Request};
 
 const META: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
 
@@ -466,7 +466,7 @@ async fn if_none_match_is_not_ignored() {
             assert!(answer.body["detail"].as_str().unwrap().contains("If-None-Match"), "{answer:?}");
         }
     }
-    assert_eq!(function.item().await.unwrap(), crate::support::embedded::documented_item());
+    assert_eq!(function.item().await.unwrap(), testing::embedded::documented_item());
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use update_distributor::problem::Code;
 
-use crate::support::embedded::documented_item;
-use crate::support::function::{Function, embedded};
+use testing::embedded::documented_item;
+use testing::function::{Function, embedded};
 
 /// Outcomes that an event alone cannot cause.
 const NOT_BY_AN_EVENT: [Code; 3] = [Code::KeysUnavailable, Code::StoreUnavailable, Code::InternalError];

@@ -12,12 +12,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::net::TcpSocket;
 
-use crate::support::embedded::{AT, Embedded, Item, NODE, documented_item};
-use crate::support::function::{Function, embedded, item};
-use crate::support::issuer::{Issuer, claims};
-use crate::support::process::{Process, environment};
-use crate::support::proxy::{Proxy, Step, THROTTLED};
-use crate::support::request::{Answer, FrontEnd, Request};
+use crate::BOOTSTRAP;
+use testing::embedded::{AT, Embedded, Item, NODE, documented_item};
+use testing::function::{Function, embedded, item};
+use testing::issuer::{Issuer, claims};
+use testing::process::{Process, environment};
+use testing::proxy::{Proxy, Step, THROTTLED};
+use testing::request::{Answer, FrontEnd, Request};
 
 use super::write::{Proxied, READ, REMOVE, SET, assert_stored, path, tag};
 
@@ -136,7 +137,7 @@ async fn a_store_that_refuses_and_then_listens() {
 async fn a_process_that_was_frozen_while_its_connections_were_closed() {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let proxy = Proxy::start(store.address).await;
-    let process = Process::spawn(environment(&proxy.endpoint(), &issuer));
+    let process = Process::spawn(BOOTSTRAP, environment(&proxy.endpoint(), &issuer));
     process.ready().await;
     let token = issuer.sign(&claims(NODE, 600));
     for body in [SET, REMOVE, READ] {
@@ -161,7 +162,7 @@ async fn of_several_processes_with_one_tag_one_wins() {
     let mut instances = Vec::new();
     for _ in 0..3 {
         let proxy = Proxy::start(store.address).await;
-        let process = Process::spawn(environment(&proxy.endpoint(), &issuer));
+        let process = Process::spawn(BOOTSTRAP, environment(&proxy.endpoint(), &issuer));
         process.ready().await;
         instances.push((process, proxy));
     }

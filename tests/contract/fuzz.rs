@@ -8,8 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, TestRunner};
 
-#[path = "../../fuzz/src/lib.rs"]
-mod targets;
+use testing::invariants;
 
 fn check(name: &str, target: fn(&[u8])) {
     let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
@@ -46,30 +45,30 @@ fn check(name: &str, target: fn(&[u8])) {
 
 #[test]
 fn event() {
-    check("event", targets::event);
+    check("event", invariants::event);
 }
 
 #[test]
 fn body() {
-    check("body", targets::body);
+    check("body", invariants::body);
 }
 
 #[test]
 fn token() {
-    check("token", targets::token);
+    check("token", invariants::token);
 }
 
 #[test]
 fn claims() {
-    check("claims", targets::claims);
+    check("claims", invariants::claims);
 }
 
 #[test]
 fn host() {
-    check("host", targets::host);
+    check("host", invariants::host);
 }
 
 #[test]
 fn if_match() {
-    check("if_match", targets::if_match);
+    check("if_match", invariants::if_match);
 }

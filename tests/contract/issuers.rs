@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::support::function::Function;
-use crate::support::issuer::now;
-use crate::support::signer::{KeyServer, Reply, Signer};
+use testing::function::Function;
+use testing::issuer::now;
+use testing::signer::{KeyServer, Reply, Signer};
 
 #[derive(Deserialize)]
 struct Provider {

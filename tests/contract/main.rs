@@ -1,10 +1,8 @@
 //! What the function promises, section by section: the real handler against an embedded store, and the real binary
 //! behind a Runtime API.
 
-// A test that meets what it does not expect is to fail there and then. The fuzz targets, a crate of their own, bring
-// the part of `support` that they stand on.
+// A test that meets what it does not expect fails at once.
 #![allow(
-    clippy::duplicate_mod,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -12,9 +10,6 @@
     clippy::indexing_slicing,
     missing_docs
 )]
-
-#[path = "../support/mod.rs"]
-mod support;
 
 mod checks;
 mod events;
@@ -30,3 +25,6 @@ mod table;
 mod time;
 mod token;
 mod write;
+
+/// The binary that Lambda starts.
+const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");

@@ -4,8 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::support::proxy::{Step, THROTTLED};
-use crate::support::request::FrontEnd;
+use testing::proxy::{Step, THROTTLED};
+use testing::request::FrontEnd;
 
 /// A part of a request as it is sent, and what it is worth: `None`, or the problem that it is.
 pub type Row = (&'static [&'static str], Option<Problem>);

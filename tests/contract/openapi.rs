@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use update_distributor::problem::Code;
 
 use crate::events;
-use crate::support::embedded::documented_item;
-use crate::support::function::{Function, embedded};
-use crate::support::proxy::{Proxy, Step};
-use crate::support::request::{Answer, FrontEnd};
-use crate::support::signer::KeyServer;
+use testing::embedded::documented_item;
+use testing::function::{Function, embedded};
+use testing::proxy::{Proxy, Step};
+use testing::request::{Answer, FrontEnd};
+use testing::signer::KeyServer;
 
 struct Description {
     document: Value,

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::support::embedded::{Embedded, ID, NODE, documented_item};
-use crate::support::function::embedded;
-use crate::support::issuer::{self, Issuer, claims};
-use crate::support::process::{DEADLINE, Outcome, Process, REQUEST_ID, environment};
-use crate::support::proxy::{Proxy, Step};
-use crate::support::request::{FRONT_ENDS, FrontEnd, Request};
-use crate::support::signer::{KeyServer, Reply};
+use crate::BOOTSTRAP;
+use testing::embedded::{Embedded, ID, NODE, documented_item};
+use testing::function::embedded;
+use testing::issuer::{self, Issuer, claims};
+use testing::process::{Process, environment};
+use testing::proxy::{Proxy, Step};
+use testing::request::{FRONT_ENDS, FrontEnd, Request};
+use testing::runtime_api::{DEADLINE, Outcome, REQUEST_ID};
+use testing::signer::{KeyServer, Reply};
 
 const SET: &str = r#"{"meta":{"host":"https://example.com","authentication":{"type":1,"username":"user","password":"PASSWORD-SECRET","token":"TOKEN-SECRET"}}}"#;
 
@@ -24,7 +26,7 @@ struct Deployment {
 impl Deployment {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let (store, issuer) = (embedded().await, Issuer::new("first"));
-        let process = Process::start(&store, &issuer, settings);
+        let process = Process::start(BOOTSTRAP, &store, &issuer, settings);
         Self { process, store, issuer }
     }
 
@@ -152,7 +154,7 @@ async fn without_a_runtime_api_the_process_ends_and_says_so() {
     for concurrency in ["1", "8"] {
         let mut deployment = Deployment::start(&[("AWS_LAMBDA_MAX_CONCURRENCY", concurrency)]).await;
         assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
-        deployment.process.end_api();
+        deployment.process.close();
         let (status, lines) = deployment.process.end().await;
         assert!(!status.success(), "{concurrency}");
         let last = read(lines.last().unwrap());
@@ -317,7 +319,7 @@ async fn secrets_never_leave() {
         ] {
             environment.insert(name.to_owned(), value.to_owned());
         }
-        let process = Process::spawn(environment);
+        let process = Process::spawn(BOOTSTRAP, environment);
         let token = issuer.sign(&claims(NODE, 600));
         let request = Request::put(&token, SET);
         let failing =
@@ -382,7 +384,7 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
                 Some(value) => environment.insert(variable.to_owned(), value.to_owned()),
                 None => environment.remove(variable),
             };
-            let (status, lines) = Process::spawn(environment).end().await;
+            let (status, lines) = Process::spawn(BOOTSTRAP, environment).end().await;
             assert!(!status.success(), "{variable}");
             assert_eq!(lines.len(), 1, "{variable}: {lines:#?}");
             assert_eq!(lines[0].starts_with('{'), format == "JSON", "{variable}: {}", lines[0]);
@@ -399,7 +401,7 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
 
 #[tokio::test]
 async fn the_first_setting_in_the_order_of_the_table_is_named() {
-    let (status, lines) = Process::spawn(std::collections::HashMap::new()).end().await;
+    let (status, lines) = Process::spawn(BOOTSTRAP, std::collections::HashMap::new()).end().await;
     assert!(!status.success());
     assert_eq!(read(&lines[0])["message"], "TABLE_NAME is not set");
 }
@@ -421,7 +423,7 @@ async fn a_wrong_deployment_shows_in_the_first_line() {
         let (store, issuer) = (embedded().await, Issuer::new("first"));
         let proxy = Proxy::start(store.address).await;
         proxy.script([step]);
-        let process = Process::spawn(environment(&proxy.endpoint(), &issuer));
+        let process = Process::spawn(BOOTSTRAP, environment(&proxy.endpoint(), &issuer));
         let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
         assert_eq!(process.send(&request.event(FrontEnd::HttpApi)).await.outcome(), "200", "{name}");
         let lines = process.stop().await;
@@ -443,7 +445,7 @@ async fn a_start_takes_at_most_two_seconds() {
     environment.remove("TOKEN_JWKS");
     environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
     let started = Instant::now();
-    let process = Process::spawn(environment);
+    let process = Process::spawn(BOOTSTRAP, environment);
     process.ready().await;
     let elapsed = started.elapsed();
     // Unlimited, the attempts of the priming call alone would take six seconds.
@@ -464,7 +466,7 @@ async fn keys_and_connection_are_ready_before_the_first_event() {
     let mut environment = environment(&proxy.endpoint(), &issuer);
     environment.remove("TOKEN_JWKS");
     environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
-    let process = Process::spawn(environment);
+    let process = Process::spawn(BOOTSTRAP, environment);
     process.ready().await;
     assert_eq!((keys.take_requests().len(), proxy.take_requests().len()), (1, 1));
     let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
@@ -491,7 +493,7 @@ async fn keys_that_are_skipped_are_logged_once() {
             "a key of the JWK set is not used: a key without kid: malformed".to_owned(),
         ]
     };
-    let inline = Process::start(&store, &first, &[("TOKEN_JWKS", &with("weak", &[&first]))]);
+    let inline = Process::start(BOOTSTRAP, &store, &first, &[("TOKEN_JWKS", &with("weak", &[&first]))]);
     inline.ready().await;
     assert_eq!(skipped(&inline.stop().await), expected("weak"));
 
@@ -502,7 +504,7 @@ async fn keys_that_are_skipped_are_logged_once() {
         let mut environment = environment(&store.endpoint(), &first);
         environment.remove("TOKEN_JWKS");
         environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
-        let process = Process::spawn(environment);
+        let process = Process::spawn(BOOTSTRAP, environment);
         process.ready().await;
         keys.serve("/jwks", Reply::Document(with(weak, &[&first, &second])));
         let request = Request::put(&second.sign(&claims(NODE, 60)), "{}");
@@ -521,7 +523,7 @@ async fn without_credentials_the_store_is_unavailable() {
     let url = format!("http://{}/", elsewhere.local_addr().unwrap());
     environment.insert("AWS_CONTAINER_CREDENTIALS_FULL_URI".to_owned(), url.clone());
     environment.insert("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), url);
-    let process = Process::spawn(environment);
+    let process = Process::spawn(BOOTSTRAP, environment);
     let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
     let answer = process.send(&request.event(FrontEnd::HttpApi)).await;
     assert_eq!(answer.outcome(), "503 store_unavailable");
@@ -539,7 +541,7 @@ async fn as_many_at_once_as_lambda_says() {
         let mut environment = environment(&proxy.endpoint(), &issuer);
         environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_owned());
         environment.insert("PRIME".to_owned(), "false".to_owned());
-        let process = Process::spawn(environment);
+        let process = Process::spawn(BOOTSTRAP, environment);
         proxy.script(vec![Step::Hang; 16]);
         let event = Request::put(&issuer.sign(&claims(NODE, 60)), "{}").event(FrontEnd::HttpApi).to_string();
         // Less than the limit of an attempt.
@@ -578,7 +580,7 @@ async fn a_frozen_process_comes_back() {
 /// AWS-LC's own entropy from processor jitter costs a new instance about 30 ms of a whole core.
 #[test]
 fn the_build_leaves_the_jitter_entropy_out() {
-    let binary = std::fs::read(env!("CARGO_BIN_EXE_bootstrap")).unwrap();
+    let binary = std::fs::read(BOOTSTRAP).unwrap();
     let text = String::from_utf8_lossy(&binary);
     assert!(text.contains("aws_lc_"), "the test binary has symbols");
     assert!(!text.contains("jent_entropy"), "AWS_LC_SYS_NO_JITTER_ENTROPY of .cargo/config.toml was lost");

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use testing::simulation::store::{Item, Reply, Store};
 use testing::simulation::{Report, history, run_all};
 
-use crate::support::embedded::{self, Embedded, ID, TABLE};
-use crate::support::function::embedded;
+use testing::embedded::{self, Embedded, ID, TABLE};
+use testing::function::embedded;
 
 const RUNS: u64 = 520;
 

@@ -15,11 +15,11 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
-use crate::support::embedded::{AT, Item as Stored, TABLE};
-use crate::support::function::{Function, embedded};
-use crate::support::issuer::{Issuer, claims, now};
-use crate::support::proxy::Proxy;
-use crate::support::request::{self, FRONT_ENDS, Request};
+use testing::embedded::{AT, Item as Stored, TABLE};
+use testing::function::{Function, embedded};
+use testing::issuer::{Issuer, claims, now};
+use testing::proxy::Proxy;
+use testing::request::{self, FRONT_ENDS, Request};
 
 use super::model::{
     self, Body, CONTENT_TYPES, Draw, Fault, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IfMatch, Item, Leaf, METHODS,

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use aws_sdk_dynamodb::types::AttributeValue;
 use testing::table::{Attributes, deviations};
 
-use crate::support::embedded::documented_item;
-use crate::support::function::Function;
-use crate::support::request::Request;
+use testing::embedded::documented_item;
+use testing::function::Function;
+use testing::request::Request;
 
 fn found(item: &Attributes) -> Vec<String> {
     deviations(item, SystemTime::now())

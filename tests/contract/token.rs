@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::embedded::{Embedded, NODE};
-use crate::support::function::{Function, embedded};
-use crate::support::issuer::{AUDIENCE, ISSUER, Issuer, claims, encode, now};
-use crate::support::request::{Answer, FrontEnd};
-use crate::support::signer::{KeyServer, Reply, Signer};
+use testing::embedded::{Embedded, NODE};
+use testing::function::{Function, embedded};
+use testing::issuer::{AUDIENCE, ISSUER, Issuer, claims, encode, now};
+use testing::request::{Answer, FrontEnd};
+use testing::signer::{KeyServer, Reply, Signer};
 
 fn with(mut object: Value, members: Value) -> Value {
     let Value::Object(members) = members else { panic!("members: {members}") };

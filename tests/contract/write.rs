@@ -14,11 +14,11 @@ use tokio::net::TcpSocket;
 use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 
-use crate::support::embedded::{self, AT, ID, Item, NODE, documented_item};
-use crate::support::function::{Function, embedded};
-use crate::support::issuer::{AUDIENCE, ISSUER, claims};
-use crate::support::proxy::{Proxy, Release, Step, THROTTLED};
-use crate::support::request::{Answer, FrontEnd, Request};
+use testing::embedded::{self, AT, ID, Item, NODE, documented_item};
+use testing::function::{Function, embedded};
+use testing::issuer::{AUDIENCE, ISSUER, claims};
+use testing::proxy::{Proxy, Release, Step, THROTTLED};
+use testing::request::{Answer, FrontEnd, Request};
 
 pub const SET: &str = r#"{"meta":{"path":"/new","authentication":{"type":2,"token":"t"}}}"#;
 pub const REMOVE: &str = r#"{"meta":null}"#;

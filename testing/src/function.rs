@@ -13,10 +13,10 @@ use update_distributor::event::InvalidEvent;
 use update_distributor::handler::{App, Invocation};
 use update_distributor::log::{Level, Log};
 
-use super::embedded::{self, Embedded, ID, Item, NODE, TABLE};
-use super::issuer::{self, AUDIENCE, ISSUER, Issuer};
-use super::lines::Lines;
-use super::request::{Answer, FrontEnd, Request};
+use crate::embedded::{self, Embedded, ID, Item, NODE, TABLE};
+use crate::issuer::{self, AUDIENCE, ISSUER, Issuer};
+use crate::lines::Lines;
+use crate::request::{Answer, FrontEnd, Request};
 
 pub struct Function {
     pub app: App,

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::embedded::ID;
+use crate::embedded::ID;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FrontEnd {

@@ -30,14 +30,10 @@ use update_distributor::update::IfMatch;
 use update_distributor::webhook::{Host, Reach};
 use url::Url;
 
-#[path = "../../tests/support/lines.rs"]
-mod lines;
+use crate::embedded::NODE;
+use crate::issuer::{AUDIENCE, ISSUER};
+use crate::lines::Lines;
 
-use lines::Lines;
-
-const ISSUER: &str = "https://issuer.example";
-const AUDIENCE: &str = "distributors";
-const NODE: &str = "e40efce4-38a3-46c4-a202-e8db95d0409c";
 /// Stands in an event for a token that verifies.
 const TOKEN: &str = "TOKEN";
 /// In 2100.

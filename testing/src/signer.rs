@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::issuer::encode;
+use crate::issuer::encode;
 
 pub enum Signer {
     Rsa(RsaKeyPair),

@@ -1,0 +1,265 @@
+//! The instructions of a warm request outside of the kernel, by the part of the program that they are from, counted by
+//! valgrind: unlike time, they are the same in every run, to a few per thousand.
+//!
+//! Fails where a request takes over 3 % more than the committed `benches/instructions.json` says; `-- --save` writes
+//! that file anew. Without valgrind, it says so and measures nothing.
+
+// A benchmark prints, and what it cannot measure ends it.
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use serde_json::json;
+use testing::embedded::{self, Embedded, NODE, TABLE};
+use testing::issuer::{self, AUDIENCE, ISSUER};
+use testing::request::{FrontEnd, Request};
+use testing::runtime_api::RuntimeApi;
+use testing::signer::Signer;
+use testing::tls::Tls;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+/// Requests of the short run and of the long one; the difference is what is counted.
+const SHORT: usize = 40;
+const LONG: usize = 240;
+const GROWTH: f64 = 1.03;
+const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
+
+/// Where a source file belongs, by the first of these that is part of its path.
+const LAYERS: [(&str, &str); 42] = [
+    ("update-distributor/src/event", "event"),
+    ("/src/event.rs", "event"),
+    ("/src/json.rs", "event and body, as JSON"),
+    ("/src/request.rs", "request"),
+    ("/src/token/", "token"),
+    ("/src/body.rs", "body"),
+    ("/src/webhook.rs", "body"),
+    ("/src/address.rs", "body"),
+    ("/src/store/", "store"),
+    ("/src/log", "log"),
+    ("/chrono-", "log"),
+    ("/src/handler.rs", "checks and response"),
+    ("/src/response.rs", "checks and response"),
+    ("/lambda_http-", "checks and response"),
+    ("/aws_lambda_events-", "checks and response"),
+    ("/src/runtime.rs", "Runtime API client"),
+    ("/lambda_runtime", "Runtime API client"),
+    ("/aws-sigv4-", "signing"),
+    ("/sha2-", "signing"),
+    ("/hmac-", "signing"),
+    ("/digest-", "signing"),
+    ("/block-buffer-", "signing"),
+    ("/hex-", "signing"),
+    ("/aws-", "SDK"),
+    ("/rustls-", "TLS"),
+    ("/tokio-rustls-", "TLS"),
+    ("aws-lc", "AWS-LC"),
+    ("/crypto/", "AWS-LC"),
+    ("/hyper-", "HTTP client"),
+    ("/http-", "HTTP client"),
+    ("/httparse-", "HTTP client"),
+    ("/tower-", "HTTP client"),
+    ("/bytes-", "HTTP client"),
+    ("/want-", "HTTP client"),
+    ("/futures-", "tokio"),
+    ("/tokio-", "tokio"),
+    ("/mio-", "tokio"),
+    ("/serde", "serde"),
+    ("/tracing", "tracing"),
+    ("/library/", "standard library"),
+    ("libc", "allocator and C library"),
+    ("", "other"),
+];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if !std::process::Command::new("valgrind")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        println!("valgrind is not installed: no instructions are counted");
+        return ExitCode::SUCCESS;
+    }
+    let binary = build();
+    let world = World::start().await;
+    let mut measured = BTreeMap::new();
+    for (name, tokens) in [("same token", 1), ("new tokens", LONG + 1)] {
+        let long = count(&binary, &world, LONG, tokens).await;
+        let short = count(&binary, &world, SHORT, tokens).await;
+        let mut layers = BTreeMap::new();
+        for (layer, instructions) in &long {
+            let more = instructions.saturating_sub(short.get(layer).copied().unwrap_or_default());
+            layers.insert(*layer, more / (LONG - SHORT) as u64);
+        }
+        measured.insert(name, layers);
+    }
+    report(&measured)
+}
+
+fn report(measured: &BTreeMap<&str, BTreeMap<&'static str, u64>>) -> ExitCode {
+    let columns = ["same token", "new tokens"].map(|name| &measured[name]);
+    let mut layers: Vec<_> = columns[1].keys().copied().collect();
+    layers.sort_by_key(|layer| std::cmp::Reverse(columns[0].get(layer)));
+    println!("{:<28}{:>14}{:>14}", "instructions per request", "same token", "new tokens");
+    for layer in layers {
+        let [same, new] = columns.map(|column| column.get(layer).copied().unwrap_or_default());
+        println!("{layer:<28}{same:>14}{new:>14}");
+    }
+    let [same, new] = columns.map(|column| column.values().sum::<u64>());
+    println!("{:<28}{same:>14}{new:>14}", "sum");
+
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.json");
+    let sums = json!({"same token": same, "new tokens": new});
+    if std::env::args().any(|argument| argument == "--save") {
+        fs::write(file, format!("{sums:#}\n")).unwrap();
+        return ExitCode::SUCCESS;
+    }
+    let committed: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let mut result = ExitCode::SUCCESS;
+    for (name, now) in [("same token", same), ("new tokens", new)] {
+        let before = committed[name].as_u64().unwrap();
+        let ratio = now as f64 / before as f64;
+        println!("{name}: {ratio:.3} of the committed {before}");
+        if ratio > GROWTH {
+            result = ExitCode::FAILURE;
+        }
+    }
+    result
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = std::process::Command::new(cargo);
+    command.args(["build", "--profile", "instructions", "--quiet", "--locked", "--bin", "bootstrap"]);
+    assert!(command.current_dir(root).status().unwrap().success(), "it builds");
+    root.join("target/instructions/bootstrap")
+}
+
+struct World {
+    endpoint: String,
+    certificate: PathBuf,
+    signer: Signer,
+    _store: Embedded,
+}
+
+impl World {
+    async fn start() -> Self {
+        let tls = Tls::default();
+        let certificate = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-certificate.pem");
+        fs::write(&certificate, &tls.certificate_pem).unwrap();
+        let store = Embedded::serve(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).await;
+        store.put(embedded::documented_item()).await;
+        let endpoint = format!("https://localhost:{}", tls.in_front_of(store.address).await);
+        Self { endpoint, certificate, signer: Signer::p256(), _store: store }
+    }
+
+    fn jwks(&self) -> String {
+        let mut jwk = self.signer.jwk();
+        jwk["kid"] = "ES256".into();
+        jwk["alg"] = "ES256".into();
+        json!({"keys": [jwk]}).to_string()
+    }
+
+    fn token(&self, number: usize) -> String {
+        let mut claims = issuer::claims(NODE, 36_000);
+        claims["jti"] = format!("{number:08}").into();
+        self.signer.sign("ES256", &json!({"alg": "ES256", "kid": "ES256"}), &claims)
+    }
+}
+
+/// Returns how many instructions of each layer a process has taken for its start and so many requests.
+async fn count(binary: &Path, world: &World, requests: usize, tokens: usize) -> HashMap<&'static str, u64> {
+    let tokens: Vec<_> = (0..tokens).map(|number| world.token(number)).collect();
+    let api = RuntimeApi::start();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/instructions-{requests}-{}.out", tokens.len()));
+    let mut child = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet", "--compress-pos=no"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(binary)
+        .env_clear()
+        .envs([
+            ("AWS_LAMBDA_RUNTIME_API", &*api.address.to_string()),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "any"),
+            ("AWS_SECRET_ACCESS_KEY", "any"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoint),
+            ("SSL_CERT_FILE", world.certificate.to_str().unwrap()),
+            ("TABLE_NAME", TABLE),
+            ("TOKEN_ISSUER", ISSUER),
+            ("TOKEN_AUDIENCE", AUDIENCE),
+            ("TOKEN_JWKS", &world.jwks()),
+            // Nothing of the start differs between two runs.
+            ("PRIME", "false"),
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    api.ready().await;
+    for token in tokens.iter().cycle().take(requests) {
+        let event = Request::put(token, SET).event(FrontEnd::HttpApi).to_string();
+        assert_eq!(api.invoke(event.as_bytes()).await.answer().outcome(), "200");
+        api.ready().await;
+    }
+    // Without a Runtime API the process ends, and valgrind writes what it has counted.
+    drop(api);
+    child.wait().await.unwrap();
+    layers(&fs::read_to_string(file).unwrap())
+}
+
+/// Sums up the own costs in a file of callgrind by layer.
+fn layers(profile: &str) -> HashMap<&'static str, u64> {
+    let mut names = HashMap::new();
+    let mut name = |text: &str, kind: &'static str| {
+        let (id, name) = text.split_once(' ').unwrap_or((text, ""));
+        if !name.is_empty() {
+            names.insert((kind, id.to_owned()), name.to_owned());
+        }
+        names.get(&(kind, id.to_owned())).cloned().unwrap_or_default()
+    };
+    let (mut object, mut file) = (String::new(), String::new());
+    let mut is_call = false;
+    let mut costs = HashMap::new();
+    for line in profile.lines() {
+        if let Some(text) = line.strip_prefix("ob=") {
+            object = name(text, "object");
+        } else if let Some(text) = ["fl=", "fi=", "fe="].iter().find_map(|prefix| line.strip_prefix(prefix)) {
+            file = name(text, "file");
+        } else if let Some(text) = line.strip_prefix("cob=") {
+            name(text, "object");
+        } else if let Some(text) = ["cfi=", "cfl="].iter().find_map(|prefix| line.strip_prefix(prefix)) {
+            name(text, "file");
+        } else if line.starts_with("calls=") {
+            is_call = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit()) {
+            // The line after a call has the costs of what was called.
+            if !std::mem::take(&mut is_call) {
+                let cost: u64 = line.split(' ').nth(1).and_then(|cost| cost.parse().ok()).unwrap_or_default();
+                *costs.entry(layer(&object, &file)).or_default() += cost;
+            }
+        }
+    }
+    costs
+}
+
+fn layer(object: &str, file: &str) -> &'static str {
+    // What has no source is told by the library that it is in.
+    let place = if file.is_empty() || file == "???" { object } else { file };
+    let place = if place.contains(".so") { "libc" } else { place };
+    LAYERS.iter().find(|(part, _)| place.contains(part)).map_or("other", |(_, layer)| layer)
+}

@@ -1,0 +1,115 @@
+//! The real `bootstrap` binary behind a Runtime API.
+
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::embedded::{Embedded, TABLE};
+use crate::issuer::{AUDIENCE, ISSUER, Issuer};
+use crate::runtime_api::RuntimeApi;
+
+/// A process, and the Runtime API that it asks for events.
+pub struct Process {
+    child: Child,
+    api: RuntimeApi,
+    lines: Arc<Mutex<Vec<String>>>,
+    output: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Deref for Process {
+    type Target = RuntimeApi;
+
+    fn deref(&self) -> &RuntimeApi {
+        &self.api
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut RuntimeApi {
+        &mut self.api
+    }
+}
+
+/// The environment that Lambda sets, and the settings of a deployment with this store and issuer.
+pub fn environment(endpoint: &str, issuer: &Issuer) -> HashMap<String, String> {
+    let settings = [
+        ("AWS_LAMBDA_FUNCTION_NAME", "update-distributor"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "any"),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ("TABLE_NAME", TABLE),
+        ("TOKEN_ISSUER", ISSUER),
+        ("TOKEN_AUDIENCE", AUDIENCE),
+        ("TOKEN_JWKS", &issuer.jwks()),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+impl Process {
+    /// Starts a binary with the usual environment, and with settings besides it or in its place.
+    pub fn start(binary: &str, store: &Embedded, issuer: &Issuer, settings: &[(&str, &str)]) -> Self {
+        let mut environment = environment(&store.endpoint(), issuer);
+        environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Self::spawn(binary, environment)
+    }
+
+    /// Starts a binary with this environment and nothing else of ours.
+    pub fn spawn(binary: &str, mut environment: HashMap<String, String>) -> Self {
+        let api = RuntimeApi::start();
+        environment.entry("AWS_LAMBDA_RUNTIME_API".to_owned()).or_insert(api.address.to_string());
+        let mut child = Command::new(binary)
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let collected = Arc::clone(&lines);
+        let output = tokio::spawn(async move {
+            let mut stdout = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = stdout.next_line().await {
+                collected.lock().unwrap().push(line);
+            }
+            let mut rest = String::new();
+            let _ = stderr.read_to_string(&mut rest).await;
+            collected.lock().unwrap().extend(rest.lines().map(|line| format!("stderr: {line}")));
+        });
+        Self { child, api, lines, output: Some(output) }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
+    /// Sends it `STOP` or `CONT`.
+    pub async fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().await;
+        assert!(sent.unwrap().success());
+    }
+
+    /// Ends the process and returns all that it printed.
+    pub async fn stop(mut self) -> Vec<String> {
+        let _ = self.child.kill().await;
+        self.output.take().unwrap().await.unwrap();
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Waits for the process to end by itself, and returns what it printed.
+    pub async fn end(mut self) -> (ExitStatus, Vec<String>) {
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.expect("it ends").unwrap();
+        self.output.take().unwrap().await.unwrap();
+        (status, self.lines.lock().unwrap().clone())
+    }
+}
