@@ -36,50 +36,58 @@ const LONG: usize = 240;
 const GROWTH: f64 = 1.03;
 const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
 
-/// Where a source file belongs, by the first of these that is part of its path.
-const LAYERS: [(&str, &str); 42] = [
-    ("update-distributor/src/event", "event"),
-    ("/src/event.rs", "event"),
-    ("/src/json.rs", "event and body, as JSON"),
-    ("/src/request.rs", "request"),
-    ("/src/token/", "token"),
-    ("/src/body.rs", "body"),
-    ("/src/webhook.rs", "body"),
-    ("/src/address.rs", "body"),
-    ("/src/store/", "store"),
-    ("/src/log", "log"),
-    ("/chrono-", "log"),
-    ("/src/handler.rs", "checks and response"),
-    ("/src/response.rs", "checks and response"),
-    ("/lambda_http-", "checks and response"),
-    ("/aws_lambda_events-", "checks and response"),
-    ("/src/runtime.rs", "Runtime API client"),
-    ("/lambda_runtime", "Runtime API client"),
-    ("/aws-sigv4-", "signing"),
-    ("/sha2-", "signing"),
-    ("/hmac-", "signing"),
-    ("/digest-", "signing"),
-    ("/block-buffer-", "signing"),
-    ("/hex-", "signing"),
-    ("/aws-", "SDK"),
-    ("/rustls-", "TLS"),
-    ("/tokio-rustls-", "TLS"),
-    ("aws-lc", "AWS-LC"),
-    ("/crypto/", "AWS-LC"),
-    ("/hyper-", "HTTP client"),
-    ("/http-", "HTTP client"),
-    ("/httparse-", "HTTP client"),
-    ("/tower-", "HTTP client"),
-    ("/bytes-", "HTTP client"),
-    ("/want-", "HTTP client"),
-    ("/futures-", "tokio"),
-    ("/tokio-", "tokio"),
-    ("/mio-", "tokio"),
-    ("/serde", "serde"),
-    ("/tracing", "tracing"),
+/// The layer of a source file or of a function, by the first of these that is part of its path or name.
+const LAYERS: [(&str, &str); 50] = [
+    ("aws-lc", "AWS-LC (TLS, signatures of tokens)"),
+    ("aws_lc", "AWS-LC (TLS, signatures of tokens)"),
+    ("ecp_nistz256", "AWS-LC (TLS, signatures of tokens)"),
+    ("aesni", "AWS-LC (TLS, signatures of tokens)"),
+    ("mimalloc", "allocator"),
+    ("mi_", "allocator"),
+    ("src/event.rs", "event"),
+    ("src/json.rs", "event and body, as JSON"),
+    ("src/request.rs", "request"),
+    ("src/token/", "token"),
+    ("src/body.rs", "body"),
+    ("src/webhook.rs", "body"),
+    ("src/store/", "store"),
+    ("src/log", "log"),
+    ("chrono", "log"),
+    ("src/handler.rs", "checks and response"),
+    ("lambda_http", "checks and response"),
+    ("aws_lambda_events", "checks and response"),
+    ("src/runtime.rs", "Runtime API client"),
+    ("lambda_runtime", "Runtime API client"),
+    ("sigv4", "signing"),
+    ("sha2", "signing"),
+    ("hmac", "signing"),
+    ("digest", "signing"),
+    ("hex", "signing"),
+    ("aws-", "SDK"),
+    ("aws_", "SDK"),
+    ("rustls", "TLS"),
+    ("hyper", "HTTP client"),
+    ("http", "HTTP client"),
+    ("tower", "HTTP client"),
+    ("bytes", "HTTP client"),
+    ("want-", "HTTP client"),
+    ("futures", "tokio"),
+    ("tokio", "tokio"),
+    ("mio", "tokio"),
+    ("serde", "JSON"),
+    ("itoa", "JSON"),
+    ("zmij", "JSON"),
+    ("tracing", "tracing"),
+    ("/url-", "SDK"),
+    ("url::", "SDK"),
+    ("uuid", "request"),
+    ("base64", "token"),
+    ("hashbrown", "standard library"),
     ("/library/", "standard library"),
-    ("libc", "allocator and C library"),
-    ("", "other"),
+    ("core::", "standard library"),
+    ("alloc::", "standard library"),
+    ("std::", "standard library"),
+    ("libc", "C library"),
 ];
 
 #[tokio::main]
@@ -185,7 +193,8 @@ impl World {
 async fn count(binary: &Path, world: &World, requests: usize, tokens: usize) -> HashMap<&'static str, u64> {
     let tokens: Vec<_> = (0..tokens).map(|number| world.token(number)).collect();
     let api = RuntimeApi::start();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/instructions-{requests}-{}.out", tokens.len()));
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/instructions-{requests}-{}.out", tokens.len()));
     let mut child = Command::new("valgrind")
         .args(["--tool=callgrind", "--quiet", "--compress-pos=no"])
         .arg(format!("--callgrind-out-file={}", file.display()))
@@ -232,16 +241,20 @@ fn layers(profile: &str) -> HashMap<&'static str, u64> {
         }
         names.get(&(kind, id.to_owned())).cloned().unwrap_or_default()
     };
-    let (mut object, mut file) = (String::new(), String::new());
+    let (mut object, mut file, mut function) = (String::new(), String::new(), String::new());
     let mut is_call = false;
     let mut costs = HashMap::new();
     for line in profile.lines() {
         if let Some(text) = line.strip_prefix("ob=") {
             object = name(text, "object");
+        } else if let Some(text) = line.strip_prefix("fn=") {
+            function = name(text, "function");
         } else if let Some(text) = ["fl=", "fi=", "fe="].iter().find_map(|prefix| line.strip_prefix(prefix)) {
             file = name(text, "file");
         } else if let Some(text) = line.strip_prefix("cob=") {
             name(text, "object");
+        } else if let Some(text) = line.strip_prefix("cfn=") {
+            name(text, "function");
         } else if let Some(text) = ["cfi=", "cfl="].iter().find_map(|prefix| line.strip_prefix(prefix)) {
             name(text, "file");
         } else if line.starts_with("calls=") {
@@ -250,16 +263,17 @@ fn layers(profile: &str) -> HashMap<&'static str, u64> {
             // The line after a call has the costs of what was called.
             if !std::mem::take(&mut is_call) {
                 let cost: u64 = line.split(' ').nth(1).and_then(|cost| cost.parse().ok()).unwrap_or_default();
-                *costs.entry(layer(&object, &file)).or_default() += cost;
+                *costs.entry(layer(&object, &file, &function)).or_default() += cost;
             }
         }
     }
     costs
 }
 
-fn layer(object: &str, file: &str) -> &'static str {
-    // What has no source is told by the library that it is in.
-    let place = if file.is_empty() || file == "???" { object } else { file };
-    let place = if place.contains(".so") { "libc" } else { place };
-    LAYERS.iter().find(|(part, _)| place.contains(part)).map_or("other", |(_, layer)| layer)
+/// Code of the standard library that is inlined or instantiated belongs to the function, or to the type in its name.
+fn layer(object: &str, file: &str, function: &str) -> &'static str {
+    let find = |text: &str| LAYERS.iter().find(|(part, _)| text.contains(part)).map(|(_, layer)| *layer);
+    let by_file = find(file).filter(|layer| *layer != "standard library");
+    let by_object = || find(if object.contains(".so") { "libc" } else { object });
+    by_file.or_else(|| find(function)).or_else(by_object).unwrap_or("other")
 }

@@ -13,6 +13,11 @@ use update_distributor::handler::App;
 use update_distributor::log::{self, Log};
 use update_distributor::runtime;
 
+/// A request makes about a thousand allocations, nearly all by the SDK and the HTTP client: with the allocator of the C
+/// library they would be a sixth of its instructions.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let platform = Platform::from_env(env::var_os);
     let log = |namespace| Log::new(platform.log_level, platform.log_json, namespace, Box::new(io::stdout()));
