@@ -21,7 +21,7 @@ use update_distributor::token::claims::{ClaimName, Rules};
 use update_distributor::token::key_set::KeySet;
 use update_distributor::token::key_store::{KeySource, KeyStore};
 use update_distributor::update::{Access, Change};
-use update_distributor::webhook::{Host, Path, Reach};
+use update_distributor::webhook::{Host, HostPolicy, Path};
 use update_distributor::{body, clients, json};
 
 const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
@@ -44,12 +44,12 @@ fn event(bencher: Bencher<'_, '_>, front_end: FrontEnd) {
 #[divan::bench(args = [SET, r#"{"meta":null}"#, "{}"])]
 fn body_to_change(text: &str) -> Change {
     let Json::Object(members) = json::parse(black_box(text).as_bytes()).unwrap() else { panic!("an object") };
-    body::change(&members, Reach::Public).unwrap()
+    body::change(&members, HostPolicy::Public).unwrap()
 }
 
 #[divan::bench(args = ["https://example.com222", "https://[2606:4700:4700::1111]:8443/"])]
 fn host(text: &str) -> Host {
-    Host::new(black_box(text), Reach::Public).unwrap()
+    Host::new(black_box(text), HostPolicy::Public).unwrap()
 }
 
 #[divan::bench]

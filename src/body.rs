@@ -1,41 +1,27 @@
 //! The members of the request's body → the change of `meta`, or every error.
 //!
-//! Inside `meta`, a member that is `null` counts as left out, since many serializers write unset members so. Its name
-//! must be known all the same.
+//! Inside `meta`, a member that is `null` counts as absent, since many serializers write unset members so. Its name must
+//! be known all the same.
 
 use std::borrow::Cow;
-
-use serde::Serialize;
+use std::error::Error;
 
 use crate::json::Json;
-use crate::secret::Secret;
+use crate::problem::InvalidMember;
 use crate::update::Change;
-use crate::webhook::{Authentication, Host, Meta, Method, Path, Reach, Scheme};
+use crate::webhook::{Authentication, Host, HostPolicy, Meta, Method, Password, Path, Scheme, Token, Username};
 
-/// One thing that is wrong with a body.
-#[derive(Debug, PartialEq, Serialize)]
-pub struct Fault {
-    /// Where, as a JSON pointer (RFC 6901).
-    pub pointer: String,
-    /// What, for a person to read; never with a password or token in it.
-    pub detail: Cow<'static, str>,
-}
-
-/// Members of a distributor that are answered and cannot be set: accepted, so that a client can send back what it
-/// received, and ignored.
+/// Members of a distributor that are returned and cannot be set. They are ignored, so that a client can send back what it
+/// received.
 const READ_ONLY: [&str; 4] = ["id", "node_id", "created_at", "updated_at"];
-
-const MAX_USERNAME_CHARS: usize = 256;
-const MAX_PASSWORD_CHARS: usize = 1_024;
-const MAX_TOKEN_CHARS: usize = 4_096;
 
 /// Reads the members of a body.
 ///
 /// # Errors
 ///
-/// Every fault, in the order of the body; members that are missing come after the others.
-pub fn change(members: &[(Cow<'_, str>, Json<'_>)], reach: Reach) -> Result<Change, Vec<Fault>> {
-    let mut reader = Reader { reach, faults: Vec::new(), missing: Vec::new() };
+/// Every invalid member, in the order of the body, and then those that are missing.
+pub fn change(members: &[(Cow<'_, str>, Json<'_>)], host_policy: HostPolicy) -> Result<Change, Vec<InvalidMember>> {
+    let mut reader = Reader { host_policy, errors: Vec::new(), missing: Vec::new() };
     let mut change = Change::Keep;
     for (name, value) in members {
         match name.as_ref() {
@@ -44,18 +30,18 @@ pub fn change(members: &[(Cow<'_, str>, Json<'_>)], reach: Reach) -> Result<Chan
             name => reader.unknown("", name),
         }
     }
-    reader.faults.append(&mut reader.missing);
-    if reader.faults.is_empty() { Ok(change) } else { Err(reader.faults) }
+    reader.errors.append(&mut reader.missing);
+    if reader.errors.is_empty() { Ok(change) } else { Err(reader.errors) }
 }
 
 const META: &str = "/meta";
 const AUTHENTICATION: &str = "/meta/authentication";
 
-/// A member that is at fault is noted and read as absent: the change is thrown away then.
+/// Reads members. An invalid one is recorded and treated as absent; the change is then discarded.
 struct Reader {
-    reach: Reach,
-    faults: Vec<Fault>,
-    missing: Vec<Fault>,
+    host_policy: HostPolicy,
+    errors: Vec<InvalidMember>,
+    missing: Vec<InvalidMember>,
 }
 
 impl Reader {
@@ -64,7 +50,7 @@ impl Reader {
             Json::Null => return Change::Remove,
             Json::Object(members) => members,
             _ => {
-                self.fault(META.to_owned(), "must be an object or null");
+                self.error(META.to_owned(), "must be an object or null");
                 return Change::Keep;
             }
         };
@@ -74,18 +60,18 @@ impl Reader {
             match name.as_ref() {
                 "host" | "path" | "method" | "authentication" if *value == Json::Null => {}
                 "host" => {
-                    let reach = self.reach;
-                    meta.host = self.string(parent, name, value, |text| Host::new(text, reach));
+                    let policy = self.host_policy;
+                    meta.host = self.string(parent, name, value, |text| Host::new(text, policy));
                 }
                 "path" => meta.path = self.string(parent, name, value, Path::new),
                 "method" => {
                     let method = match value {
                         Json::String(method) => Method::from_name(method),
                         Json::Number(number) => Method::from_number(number),
-                        // Whatever it is, it is no integer and no name: the detail is the same.
+                        // Neither an integer nor a name: the detail is the same for all of them.
                         _ => Method::from_name(""),
                     };
-                    meta.method = self.noted(parent, name, method);
+                    meta.method = self.record_error(parent, name, method);
                 }
                 "authentication" => meta.authentication = self.authentication(value),
                 name => self.unknown(parent, name),
@@ -96,10 +82,11 @@ impl Reader {
 
     fn authentication(&mut self, value: &Json<'_>) -> Option<Authentication> {
         let Json::Object(members) = value else {
-            return self.noted(META, "authentication", Err("must be an object"));
+            self.error(AUTHENTICATION.to_owned(), "must be an object");
+            return None;
         };
         let parent = AUTHENTICATION;
-        // What `type` asks of the other members has to be known before they are read, wherever it stands.
+        // `type` may come last, so it is looked up first: the other members depend on it.
         let basic =
             members.iter().any(|(name, value)| name == "type" && *value == Json::Number(Scheme::Basic.number()));
         let mut authentication = Authentication::default();
@@ -108,77 +95,53 @@ impl Reader {
                 "type" | "username" | "password" | "token" if *value == Json::Null => {}
                 "type" => {
                     let number = if let Json::Number(number) = value { number } else { "" };
-                    authentication.scheme = self.noted(parent, name, Scheme::from_number(number));
+                    authentication.scheme = self.record_error(parent, name, Scheme::from_number(number));
                 }
                 "username" => {
-                    authentication.username = self.string(parent, name, value, |text| {
-                        if basic && text.contains(':') {
-                            return Err("must have no : where type is 1 (RFC 7617)".into());
-                        }
-                        credential(text, MAX_USERNAME_CHARS)
-                    });
+                    let username = |text: &str| if basic { Username::basic(text) } else { Username::new(text) };
+                    authentication.username = self.string(parent, name, value, username);
                 }
-                "password" => {
-                    let password = self.string(parent, name, value, |text| credential(text, MAX_PASSWORD_CHARS));
-                    authentication.password = password.map(Secret::new);
-                }
-                "token" => {
-                    let token = self.string(parent, name, value, |text| credential(text, MAX_TOKEN_CHARS));
-                    authentication.token = token.map(Secret::new);
-                }
+                "password" => authentication.password = self.string(parent, name, value, Password::new),
+                "token" => authentication.token = self.string(parent, name, value, Token::new),
                 name => self.unknown(parent, name),
             }
         }
         for required in ["username", "password"] {
             if basic && !members.iter().any(|(name, value)| name == required && *value != Json::Null) {
-                self.missing
-                    .push(Fault { pointer: pointer(parent, required), detail: "is required where type is 1".into() });
+                self.missing.push(InvalidMember {
+                    pointer: pointer(parent, required),
+                    detail: "is required where type is 1".into(),
+                });
             }
         }
         Some(authentication)
     }
 
-    fn string<T>(
+    fn string<T, E: Error>(
         &mut self,
         parent: &str,
         name: &str,
         value: &Json<'_>,
-        read: impl FnOnce(&str) -> Result<T, Cow<'static, str>>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let read = match value {
-            Json::String(text) => read(text),
-            _ => Err("must be a string".into()),
+        let Json::String(text) = value else {
+            self.error(pointer(parent, name), "must be a string");
+            return None;
         };
-        self.noted(parent, name, read)
+        self.record_error(parent, name, parse(text))
     }
 
-    fn noted<T, D: Into<Cow<'static, str>>>(&mut self, parent: &str, name: &str, read: Result<T, D>) -> Option<T> {
-        match read {
-            Ok(read) => Some(read),
-            Err(detail) => {
-                self.fault(pointer(parent, name), detail);
-                None
-            }
-        }
+    fn record_error<T, E: Error>(&mut self, parent: &str, name: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.error(pointer(parent, name), error.to_string())).ok()
     }
 
     fn unknown(&mut self, parent: &str, name: &str) {
-        self.fault(pointer(parent, name), "is not a member that can be set");
+        self.error(pointer(parent, name), "is not a member that can be set");
     }
 
-    fn fault(&mut self, pointer: String, detail: impl Into<Cow<'static, str>>) {
-        self.faults.push(Fault { pointer, detail: detail.into() });
+    fn error(&mut self, pointer: String, detail: impl Into<Cow<'static, str>>) {
+        self.errors.push(InvalidMember { pointer, detail: detail.into() });
     }
-}
-
-fn credential(text: &str, max_chars: usize) -> Result<String, Cow<'static, str>> {
-    if text.chars().count() > max_chars {
-        return Err(format!("must be at most {max_chars} characters").into());
-    }
-    if text.chars().any(char::is_control) {
-        return Err("must have no control characters".into());
-    }
-    Ok(text.to_owned())
 }
 
 fn pointer(parent: &str, name: &str) -> String {
@@ -190,15 +153,15 @@ mod tests {
     use super::*;
     use crate::json;
 
-    fn faults(text: &str, reach: Reach) -> Vec<(String, String)> {
+    fn faults(text: &str, host_policy: HostPolicy) -> Vec<(String, String)> {
         let Json::Object(members) = json::parse(text.as_bytes()).unwrap() else { panic!("an object: {text}") };
-        let faults = change(&members, reach).err().unwrap_or_default();
+        let faults = change(&members, host_policy).err().unwrap_or_default();
         faults.into_iter().map(|fault| (fault.pointer, fault.detail.into_owned())).collect()
     }
 
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
-        let faults = faults(text, Reach::Public);
+        let faults = faults(text, HostPolicy::Public);
         let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
         assert_eq!(pointers, expected, "{text}: {faults:?}");
     }
@@ -284,7 +247,7 @@ mod tests {
             (r#""authentication":1"#, "must be an object"),
             (r#""x":null"#, "is not a member that can be set"),
         ] {
-            let faults = faults(&format!(r#"{{"meta":{{{member}}}}}"#), Reach::Public);
+            let faults = faults(&format!(r#"{{"meta":{{{member}}}}}"#), HostPolicy::Public);
             assert_eq!(faults.iter().map(|(_, detail)| detail).collect::<Vec<_>>(), [detail], "{member}");
         }
     }
@@ -292,7 +255,7 @@ mod tests {
     #[test]
     fn no_detail_repeats_a_secret() {
         let body = r#"{"meta":{"host":"https://u:HOSTSECRET@x.example/","authentication":{"type":1,"username":"u","password":"SECRET\n","token":"SECRET\n"}}}"#;
-        let faults = faults(body, Reach::Public);
+        let faults = faults(body, HostPolicy::Public);
         assert_eq!(faults.len(), 3);
         assert!(!format!("{faults:?}").contains("SECRET"));
     }
@@ -309,32 +272,32 @@ mod tests {
 
         let hosts: Hosts = serde_json::from_str(include_str!("../tests/data/hosts.json")).unwrap();
         let body = |host: &str| serde_json::json!({"meta": {"host": host}}).to_string();
-        let refused = |host: &str, reach| !faults(&body(host), reach).is_empty();
+        let refused = |host: &str, policy| !faults(&body(host), policy).is_empty();
         // Told once, and the fault that would remain.
         for host in ["http://0x7f.1", "http://127.1", "http://LOCALHOST:080", "https://10.0.0.01/"] {
-            assert_eq!(faults(&body(host), Reach::Public)[0].1, "must be a publicly reachable host", "{host}");
-            assert!(faults(&body(host), Reach::Any)[0].1.starts_with("must be written plainly, as "), "{host}");
+            assert_eq!(faults(&body(host), HostPolicy::Public)[0].1, "must be a publicly reachable host", "{host}");
+            assert!(faults(&body(host), HostPolicy::Any)[0].1.starts_with("must be written plainly, as "), "{host}");
         }
         for host in &hosts.public {
-            assert!(!refused(host, Reach::Public), "{host}: {:?}", faults(&body(host), Reach::Public));
+            assert!(!refused(host, HostPolicy::Public), "{host}: {:?}", faults(&body(host), HostPolicy::Public));
         }
         for host in &hosts.private {
-            assert!(refused(host, Reach::Public), "{host}");
-            assert!(!refused(host, Reach::Any), "{host}: {:?}", faults(&body(host), Reach::Any));
+            assert!(refused(host, HostPolicy::Public), "{host}");
+            assert!(!refused(host, HostPolicy::Any), "{host}: {:?}", faults(&body(host), HostPolicy::Any));
         }
         for host in &hosts.refused {
-            assert!(refused(host, Reach::Any), "{host}");
+            assert!(refused(host, HostPolicy::Any), "{host}");
         }
         for (host, plain) in &hosts.plain {
-            let detail = &faults(&body(host), Reach::Any)[0].1;
+            let detail = &faults(&body(host), HostPolicy::Any)[0].1;
             assert_eq!(*detail, format!("must be written plainly, as {plain}"), "{host}");
         }
         let label = "a".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "b".repeat(61));
-        assert!(!refused(&format!("https://{longest}"), Reach::Public));
-        assert!(!refused(&format!("https://{longest}./"), Reach::Public));
-        assert!(refused(&format!("https://{longest}b"), Reach::Public));
-        assert!(refused(&format!("https://{label}a.example"), Reach::Public));
-        assert!(refused(&format!("https://a.example/{}", "a".repeat(2_048)), Reach::Public));
+        assert!(!refused(&format!("https://{longest}"), HostPolicy::Public));
+        assert!(!refused(&format!("https://{longest}./"), HostPolicy::Public));
+        assert!(refused(&format!("https://{longest}b"), HostPolicy::Public));
+        assert!(refused(&format!("https://{label}a.example"), HostPolicy::Public));
+        assert!(refused(&format!("https://a.example/{}", "a".repeat(2_048)), HostPolicy::Public));
     }
 }

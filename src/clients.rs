@@ -1,7 +1,5 @@
 //! What the function reaches outside of itself: the network and the clock.
 
-use std::error::Error;
-use std::iter::successors;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -47,15 +45,4 @@ impl Clients {
             .await;
         Self { http, sdk, clock: Clock::system() }
     }
-}
-
-/// What happened, from the outside in.
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Returns the error and its sources, outermost first.
-pub fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |&error| error.source())
 }

@@ -10,7 +10,7 @@ use crate::token::claims::{ClaimName, Rules};
 use crate::token::key_set::KeySet;
 use crate::token::key_store::{Issuer, KeySource};
 use crate::token::remote::RemoteUrl;
-use crate::webhook::Reach;
+use crate::webhook::HostPolicy;
 
 /// Everything that a deployment can set.
 pub struct Config {
@@ -23,7 +23,7 @@ pub struct Config {
     /// Expected `X-Target-Server`.
     pub target_server: String,
     /// Which hosts a webhook may name.
-    pub reach: Reach,
+    pub host_policy: HostPolicy,
     /// Whether a priming call is sent at the start.
     pub prime: bool,
     /// Namespace of the embedded metrics; `None`: none are written.
@@ -45,6 +45,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl std::error::Error for ConfigError {}
+
 impl Config {
     /// Reads the variables in the order of the README's table, and stops at the first that is missing or wrong.
     ///
@@ -55,7 +57,7 @@ impl Config {
         let env = Env(env);
         let table_name = env.required("TABLE_NAME")?;
         if !is_table_name(&table_name) {
-            return Err(wrong("TABLE_NAME", &table_name, "the name or ARN of a DynamoDB table"));
+            return Err(invalid("TABLE_NAME", &table_name, "the name or ARN of a DynamoDB table"));
         }
         let issuers = env.list("TOKEN_ISSUER")?;
         // Both are looked at here, since without them each issuer has to be a URL; whether they are right is asked below.
@@ -68,26 +70,26 @@ impl Config {
         };
         let scope = env.optional("TOKEN_SCOPE")?;
         if let Some(scope) = scope.as_ref().filter(|scope| !is_scope(scope)) {
-            return Err(wrong("TOKEN_SCOPE", scope, "one scope (RFC 6749, 3.3)"));
+            return Err(invalid("TOKEN_SCOPE", scope, "one scope (RFC 6749, 3.3)"));
         }
-        let node_claim = match env.emptiable("TOKEN_NODE_CLAIM", "node_id")? {
+        let node_claim = match env.or_default("TOKEN_NODE_CLAIM", "node_id")? {
             Some(claim) => Some(ClaimName::parse(&claim).ok_or_else(|| {
-                wrong("TOKEN_NODE_CLAIM", &claim, "the name of a claim or a JSON pointer (RFC 6901)")
+                invalid("TOKEN_NODE_CLAIM", &claim, "the name of a claim or a JSON pointer (RFC 6901)")
             })?),
             None => None,
         };
         let target_server = env.optional("TARGET_SERVER")?.unwrap_or_else(|| "integration".to_owned());
         if target_server.chars().any(char::is_control) {
-            return Err(wrong("TARGET_SERVER", &target_server, "a value that a header can contain"));
+            return Err(invalid("TARGET_SERVER", &target_server, "a value that a header can contain"));
         }
-        let private_hosts = env.switch("WEBHOOK_ALLOW_PRIVATE_HOSTS", false)?;
-        let prime = env.switch("PRIME", true)?;
-        let metrics_namespace = env.emptiable("METRICS_NAMESPACE", "UpdateDistributor")?;
+        let private_hosts = env.boolean("WEBHOOK_ALLOW_PRIVATE_HOSTS", false)?;
+        let prime = env.boolean("PRIME", true)?;
+        let metrics_namespace = env.or_default("METRICS_NAMESPACE", "UpdateDistributor")?;
         if let Some(namespace) = metrics_namespace.as_ref().filter(|namespace| !is_namespace(namespace)) {
-            return Err(wrong(
+            return Err(invalid(
                 "METRICS_NAMESPACE",
                 namespace,
-                "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and blank",
+                "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and space",
             ));
         }
         let region = match env.optional("AWS_REGION")? {
@@ -103,7 +105,7 @@ impl Config {
             token_rules: Rules { issuers, audience, scope, node_claim },
             key_source,
             target_server,
-            reach: if private_hosts { Reach::Any } else { Reach::Public },
+            host_policy: if private_hosts { HostPolicy::Any } else { HostPolicy::Public },
             prime,
             metrics_namespace,
             region,
@@ -143,7 +145,7 @@ impl Platform {
 
         let value = Env(env).required(VARIABLE)?;
         let uri = value.parse::<Uri>().ok().filter(|uri| uri.authority().is_some());
-        uri.ok_or_else(|| wrong(VARIABLE, &value, "a host and port"))
+        uri.ok_or_else(|| invalid(VARIABLE, &value, "a host and port"))
     }
 }
 
@@ -200,22 +202,22 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
     }
 
     /// A setting that is turned off by an empty value.
-    fn emptiable(&self, variable: &'static str, default: &str) -> Result<Option<String>, ConfigError> {
+    fn or_default(&self, variable: &'static str, default: &str) -> Result<Option<String>, ConfigError> {
         let value = self.raw(variable)?.unwrap_or_else(|| default.to_owned());
         Ok(Some(value).filter(|value| !value.is_empty()))
     }
 
-    fn switch(&self, variable: &'static str, default: bool) -> Result<bool, ConfigError> {
+    fn boolean(&self, variable: &'static str, default: bool) -> Result<bool, ConfigError> {
         match self.optional(variable)? {
             None => Ok(default),
             Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
             Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-            Some(value) => Err(wrong(variable, &value, "true or false")),
+            Some(value) => Err(invalid(variable, &value, "true or false")),
         }
     }
 }
 
-fn wrong(variable: &'static str, value: &str, expected: &str) -> ConfigError {
+fn invalid(variable: &'static str, value: &str, expected: &str) -> ConfigError {
     ConfigError { variable, fault: format!("is {value:?} and should be {expected}") }
 }
 
@@ -294,7 +296,7 @@ mod tests {
         assert_eq!(config.region, "eu-central-1");
         assert_eq!(config.token_rules.scope, None);
         assert_eq!(config.target_server, "integration");
-        assert_eq!(config.reach, Reach::Public);
+        assert_eq!(config.host_policy, HostPolicy::Public);
         assert!(config.prime);
         assert_eq!(config.metrics_namespace.as_deref(), Some("UpdateDistributor"));
         let KeySource::Discovery(issuers) = config.key_source else { panic!("keys are found by discovery") };
@@ -321,13 +323,13 @@ mod tests {
         assert_eq!(config.token_rules.issuers, ["any text", "another"]);
         assert_eq!(config.token_rules.node_claim, None);
         assert_eq!(config.metrics_namespace, None);
-        assert_eq!(config.reach, Reach::Any);
+        assert_eq!(config.host_policy, HostPolicy::Any);
         assert!(!config.prime);
         assert_eq!(config.target_server, "integration");
     }
 
     #[test]
-    fn missing_or_wrong() {
+    fn missing_or_invalid() {
         #[track_caller]
         fn check(settings: &[(&str, &str)], expected: &str) {
             assert_eq!(

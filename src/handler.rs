@@ -1,4 +1,4 @@
-//! The checks of a request, in their order: the first that fails answers.
+//! The checks of a request, in their order: the first that fails determines the response.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -7,11 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join;
-use lambda_http::aws_lambda_events::alb::AlbTargetGroupRequest;
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use lambda_http::http::{Response, StatusCode};
-use lambda_http::request::LambdaRequest;
+use lambda_http::http::Response;
 use lambda_http::{Adapter, Body, Context, LambdaEvent, Service as _, service_fn};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
@@ -22,16 +18,17 @@ use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::Distributor;
-use crate::event::{Event, FrontEnd, InvalidEvent};
+use crate::event::{Event, InvalidEvent};
 use crate::json::{self, Json, Malformed};
 use crate::log::{Entry, Log};
-use crate::problem::{Code, Problem, entity_tag_header};
+use crate::problem::{Code, Problem};
 use crate::request::{self, Request};
+use crate::response;
 use crate::store::{Call, Store};
 use crate::token::Verifier;
 use crate::token::key_store::KeyStore;
 use crate::update::{Access, Change, Update};
-use crate::webhook::Reach;
+use crate::webhook::HostPolicy;
 
 /// How long the start may wait for keys and connection: a little less than the two seconds that one document or one
 /// attempt may take, so that what is cut off here counts as not tried and is left to the first request.
@@ -40,7 +37,7 @@ const START_BUDGET: Duration = Duration::from_millis(1_950);
 /// Time of the invocation that is reserved for returning the response.
 const RESPONSE_MARGIN: Duration = Duration::from_millis(300);
 
-/// The longest that Lambda lets an invocation take. A deadline that was over longer ago is not one: local tools send
+/// The longest duration that Lambda allows an invocation. A deadline that was over longer ago is ignored: local tools send
 /// such, `cargo lambda watch` among them.
 const LONGEST_INVOCATION: Duration = Duration::from_mins(15);
 
@@ -49,7 +46,7 @@ pub struct App {
     verifier: Verifier,
     store: Store,
     target_server: String,
-    reach: Reach,
+    host_policy: HostPolicy,
     log: Log,
     clock: Clock,
     started: AtomicBool,
@@ -95,7 +92,7 @@ impl App {
             ),
             store: Store::new(config.table_name, &clients.sdk, clients.clock.clone()),
             target_server: config.target_server,
-            reach: config.reach,
+            host_policy: config.host_policy,
             log,
             clock: clients.clock,
             started: AtomicBool::new(false),
@@ -106,17 +103,21 @@ impl App {
         for error in keys.err().into_iter().flatten() {
             warn!("the keys could not be fetched: {}", error.to_string().escape_debug());
         }
-        if let Err(cause) = prime.unwrap_or_else(|_| Err("not done in time".to_owned())) {
+        let cause = match prime {
+            Ok(result) => result.err().map(|error| error.to_string()),
+            Err(_) => Some("not done in time".to_owned()),
+        };
+        if let Some(cause) = cause {
             warn!("the table could not be reached: {}", cause.escape_debug());
         }
         app
     }
 
-    /// Answers an event in the form that its front end reads.
+    /// Handles an event, and returns the response in the form that its front end reads.
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] where no front end sent it.
+    /// [`InvalidEvent`] if it is not an HTTP event.
     pub async fn invoke(
         &self,
         raw: &[u8],
@@ -126,11 +127,10 @@ impl App {
         let cold_start = !self.started.swap(true, Ordering::Relaxed);
         let event =
             Event::parse(raw).inspect_err(|_| self.log.invalid_event(&invocation.request_id, InvalidEvent::MESSAGE))?;
-        let handler = service_fn(|_| self.handle(event, invocation, received, cold_start));
-        // The event has been read; of the request, `lambda_http` needs no more than which form of answer it asks for.
-        let request = LambdaEvent::new(empty_request(event.front_end), Context::default());
-        let Ok(answer) = Adapter::from(handler).call(request).await;
-        Ok(answer)
+        let handler = service_fn(|_| self.respond(event, invocation, received, cold_start));
+        let request = LambdaEvent::new(response::empty_request(event.front_end), Context::default());
+        let Ok(response) = Adapter::from(handler).call(request).await;
+        Ok(response)
     }
 
     /// Waits, after the response to an invocation, for work in the background that it has left behind, as long as the
@@ -139,7 +139,7 @@ impl App {
         self.verifier.keys().settle(Instant::now() + invocation.time_left(self.clock.now())).await;
     }
 
-    async fn handle(
+    async fn respond(
         &self,
         event: Event<'_>,
         invocation: &Invocation,
@@ -154,14 +154,14 @@ impl App {
             ..Entry::default()
         };
         let deadline = received + invocation.time_left(self.clock.now());
-        let answer = AssertUnwindSafe(self.answer(event, deadline, &mut entry)).catch_unwind().await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(Problem::new(Code::InternalError, "the request could not be handled")));
-        let response = match &answer {
-            Ok(distributor) => success(distributor),
-            Err(problem) => failure(problem, &invocation.request_id),
+        let result = AssertUnwindSafe(self.update(event, deadline, &mut entry)).catch_unwind().await;
+        let result =
+            result.unwrap_or_else(|_| Err(Problem::new(Code::InternalError, "the request could not be handled")));
+        let response = match &result {
+            Ok(distributor) => response::success(distributor),
+            Err(problem) => response::failure(problem, &invocation.request_id),
         };
-        let code = answer.err().map(|problem| {
+        let code = result.err().map(|problem| {
             let code = problem.code;
             entry.reason = problem.into_reason().map(Into::into);
             code
@@ -170,18 +170,19 @@ impl App {
         Ok(response)
     }
 
-    async fn answer(&self, event: Event<'_>, deadline: Instant, entry: &mut Entry) -> Result<Distributor, Problem> {
+    /// Makes the checks, and carries out the update.
+    async fn update(&self, event: Event<'_>, deadline: Instant, entry: &mut Entry) -> Result<Distributor, Problem> {
         let request = Request::new(event)?;
         let segment = request.route()?;
         let token = request.bearer_token()?;
         let access = self.authenticate(token, deadline, entry).await?;
-        request.target_server(&self.target_server)?;
+        request.require_target_server(&self.target_server)?;
         let id = *entry.distributor_id.insert(segment.id()?);
         let if_match = request.if_match()?;
         request.require_json()?;
         let body = request.body()?;
         let members = object(&body)?;
-        let change = body::change(&members, self.reach).map_err(Problem::invalid_body)?;
+        let change = body::change(&members, self.host_policy).map_err(Problem::invalid_body)?;
         entry.operation = Some(operation(&change));
         let call = entry.call.insert(Call::default());
         self.store.update(Update { id, access, if_match, change }, deadline, call).await
@@ -214,53 +215,6 @@ fn operation(change: &Change) -> &'static str {
         Change::Keep => "read",
         Change::Remove => "remove",
         Change::Set(_) => "set",
-    }
-}
-
-fn success(distributor: &Distributor) -> Response<Body> {
-    // Strings and numbers: nothing in it can fail to be written.
-    let body = serde_json::to_string(distributor).unwrap_or_default();
-    let mut response = response(StatusCode::OK, "application/json", body);
-    response.headers_mut().extend(distributor.entity_tag().as_ref().and_then(entity_tag_header));
-    response
-}
-
-fn failure(problem: &Problem, request_id: &str) -> Response<Body> {
-    let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = response(status, "application/problem+json", problem.to_json(request_id));
-    response.headers_mut().extend(problem.headers());
-    response
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::Text(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // `no-transform`, so that no proxy weakens the entity tag.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    response
-}
-
-/// A request of this front end with nothing in it but a path, without which `lambda_http` cannot make a URL.
-fn empty_request(front_end: FrontEnd) -> LambdaRequest {
-    let path = Some("/".to_owned());
-    match front_end {
-        FrontEnd::HttpApi => {
-            let mut request = ApiGatewayV2httpRequest::default();
-            request.raw_path = path;
-            LambdaRequest::ApiGatewayV2(request)
-        }
-        FrontEnd::RestApi => {
-            let mut request = ApiGatewayProxyRequest::default();
-            request.path = path;
-            LambdaRequest::ApiGatewayV1(request)
-        }
-        FrontEnd::LoadBalancer => {
-            let mut request = AlbTargetGroupRequest::default();
-            request.path = path;
-            LambdaRequest::Alb(request)
-        }
     }
 }
 

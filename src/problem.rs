@@ -1,14 +1,13 @@
-//! What goes wrong, as the caller reads it (RFC 9457) and as the log says it.
+//! Problems: what a caller reads of an error (RFC 9457), and what only the log says of it.
 
 use std::borrow::Cow;
 
 use lambda_http::http::header::{ACCEPT_ENCODING, ALLOW, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use crate::body::Fault;
 use crate::update::EntityTag;
 
-/// The stable name of a problem, `code` in the answer.
+/// The stable name of a problem, `code` in the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Code {
     /// The event has parts that HTTP does not allow.
@@ -17,37 +16,37 @@ pub enum Code {
     RouteNotFound,
     /// Another method than `PUT`.
     MethodNotAllowed,
-    /// No bearer token came.
+    /// No bearer token was sent.
     MissingToken,
-    /// A bearer token came and does not verify.
+    /// The bearer token does not verify.
     InvalidToken,
     /// The token lacks the scope.
     InsufficientScope,
-    /// The token does not say which node it is for.
+    /// The token names no node.
     NodeClaimMissing,
-    /// The keys that tokens are verified with cannot be had.
+    /// The keys that tokens are verified with are out of reach.
     KeysUnavailable,
     /// The request is meant for another server.
     WrongTargetServer,
-    /// The id in the path is no UUID.
+    /// The id in the path is not a hyphenated UUID.
     InvalidId,
-    /// `If-Match` is malformed.
+    /// `If-Match` is malformed, or `If-None-Match` was sent.
     InvalidIfMatch,
-    /// The body is said to be something else than JSON.
+    /// The body is declared as something else than JSON, or as compressed.
     UnsupportedMediaType,
-    /// The body is longer than it may be.
+    /// The body is longer than 16,384 bytes.
     BodyTooLarge,
-    /// The body is no JSON object.
+    /// The body is not one JSON object.
     MalformedJson,
-    /// The body's members do not fit.
+    /// Members of the body are invalid or missing.
     InvalidBody,
     /// The caller has no such distributor.
     DistributorNotFound,
     /// The distributor is at none of the versions that `If-Match` lists.
     PreconditionFailed,
-    /// The store did not answer in time; the write may have happened.
+    /// The store did not respond in time, or whether it wrote is unknown.
     StoreUnavailable,
-    /// A fault of ours.
+    /// The store refused, or the function failed; nothing was written.
     InternalError,
 }
 
@@ -75,76 +74,73 @@ impl Code {
         Self::InternalError,
     ];
 
-    /// Its name in answers, logs and metrics.
+    /// Returns its name in responses, logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// The HTTP status of its answer.
+    /// Returns the HTTP status of its response.
     #[must_use]
     pub fn status(self) -> u16 {
         self.row().1
     }
 
-    fn row(self) -> (&'static str, u16) {
-        match self {
-            Self::InvalidEvent => ("invalid_event", 400),
-            Self::RouteNotFound => ("route_not_found", 404),
-            Self::MethodNotAllowed => ("method_not_allowed", 405),
-            Self::MissingToken => ("missing_token", 401),
-            Self::InvalidToken => ("invalid_token", 401),
-            Self::InsufficientScope => ("insufficient_scope", 403),
-            Self::NodeClaimMissing => ("node_claim_missing", 403),
-            Self::KeysUnavailable => ("keys_unavailable", 503),
-            Self::WrongTargetServer => ("wrong_target_server", 400),
-            Self::InvalidId => ("invalid_id", 400),
-            Self::InvalidIfMatch => ("invalid_if_match", 400),
-            Self::UnsupportedMediaType => ("unsupported_media_type", 415),
-            Self::BodyTooLarge => ("body_too_large", 413),
-            Self::MalformedJson => ("malformed_json", 400),
-            Self::InvalidBody => ("invalid_body", 422),
-            Self::DistributorNotFound => ("distributor_not_found", 404),
-            Self::PreconditionFailed => ("precondition_failed", 412),
-            Self::StoreUnavailable => ("store_unavailable", 503),
-            Self::InternalError => ("internal_error", 500),
-        }
+    /// Returns the title of its status in RFC 9110, which `about:blank` asks for.
+    fn title(self) -> &'static str {
+        self.row().2
     }
 
-    /// The title of its status in RFC 9110, which `about:blank` asks for.
-    fn title(self) -> &'static str {
-        match self.status() {
-            400 => "Bad Request",
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            412 => "Precondition Failed",
-            413 => "Content Too Large",
-            415 => "Unsupported Media Type",
-            422 => "Unprocessable Content",
-            503 => "Service Unavailable",
-            _ => "Internal Server Error",
+    fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::InvalidEvent => ("invalid_event", 400, "Bad Request"),
+            Self::RouteNotFound => ("route_not_found", 404, "Not Found"),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method Not Allowed"),
+            Self::MissingToken => ("missing_token", 401, "Unauthorized"),
+            Self::InvalidToken => ("invalid_token", 401, "Unauthorized"),
+            Self::InsufficientScope => ("insufficient_scope", 403, "Forbidden"),
+            Self::NodeClaimMissing => ("node_claim_missing", 403, "Forbidden"),
+            Self::KeysUnavailable => ("keys_unavailable", 503, "Service Unavailable"),
+            Self::WrongTargetServer => ("wrong_target_server", 400, "Bad Request"),
+            Self::InvalidId => ("invalid_id", 400, "Bad Request"),
+            Self::InvalidIfMatch => ("invalid_if_match", 400, "Bad Request"),
+            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Unsupported Media Type"),
+            Self::BodyTooLarge => ("body_too_large", 413, "Content Too Large"),
+            Self::MalformedJson => ("malformed_json", 400, "Bad Request"),
+            Self::InvalidBody => ("invalid_body", 422, "Unprocessable Content"),
+            Self::DistributorNotFound => ("distributor_not_found", 404, "Not Found"),
+            Self::PreconditionFailed => ("precondition_failed", 412, "Precondition Failed"),
+            Self::StoreUnavailable => ("store_unavailable", 503, "Service Unavailable"),
+            Self::InternalError => ("internal_error", 500, "Internal Server Error"),
         }
     }
 }
 
-/// An answer other than 200: what the caller reads, and apart from it what only the log says.
+/// A response other than 200: what the caller reads, and apart from it what only the log says.
 #[derive(Debug)]
 pub struct Problem {
     /// Its name and status.
     pub code: Code,
     detail: Cow<'static, str>,
     extra: Extra,
-    /// For the operator; never part of the answer.
+    /// For the operator; never part of the response.
     reason: Option<Cow<'static, str>>,
+}
+
+/// A member of the body that is invalid or missing.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct InvalidMember {
+    /// The member, as a JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// What is wrong with it, for a person to read. It never contains a password or token.
+    pub detail: Cow<'static, str>,
 }
 
 /// What only some problems have.
 #[derive(Debug)]
 enum Extra {
     Nothing,
-    Faults(Vec<Fault>),
+    InvalidMembers(Vec<InvalidMember>),
     /// The scope that the token lacks.
     Scope(String),
     /// The tag of the stored version.
@@ -154,48 +150,48 @@ enum Extra {
 }
 
 impl Problem {
-    /// A problem with what the caller should know about it.
+    /// Creates a problem with a detail for the caller.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), extra: Extra::Nothing, reason: None }
     }
 
-    /// 422 with everything that is wrong with the body.
+    /// Creates the 422 that lists every invalid member of the body.
     #[must_use]
-    pub fn invalid_body(faults: Vec<Fault>) -> Self {
+    pub fn invalid_body(members: Vec<InvalidMember>) -> Self {
         Self {
-            extra: Extra::Faults(faults),
+            extra: Extra::InvalidMembers(members),
             ..Self::new(Code::InvalidBody, "the body has members that do not fit; errors lists them")
         }
     }
 
-    /// 403 that names the scope which the token lacks.
+    /// Creates the 403 that names the missing scope (RFC 6750, 3).
     #[must_use]
     pub fn insufficient_scope(scope: &str) -> Self {
         let problem = Self::new(Code::InsufficientScope, "the token lacks the scope that this operation needs");
         Self { extra: Extra::Scope(scope.to_owned()), ..problem }
     }
 
-    /// 415 that names the content coding which is supported (RFC 9110, 12.5.3).
+    /// Creates the 415 that names the supported content coding (RFC 9110, 12.5.3).
     #[must_use]
     pub fn unsupported_encoding() -> Self {
         let problem = Self::new(Code::UnsupportedMediaType, "Content-Encoding must be identity");
         Self { extra: Extra::Encoding, ..problem }
     }
 
-    /// 412 with the tag of the version that is stored.
+    /// Creates the 412 with the tag of the stored version.
     #[must_use]
     pub fn precondition_failed(entity_tag: Option<EntityTag>) -> Self {
         let detail = "the distributor has changed: it is at none of the versions that If-Match lists";
         Self { extra: Extra::EntityTag(entity_tag), ..Self::new(Code::PreconditionFailed, detail) }
     }
 
-    /// The same problem, with what only the log says of it.
+    /// Adds what only the log says.
     #[must_use]
     pub fn because(self, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: Some(reason.into()), ..self }
     }
 
-    /// The headers that belong to this problem.
+    /// Returns the headers that belong to this problem.
     #[must_use]
     pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = Vec::new();
@@ -208,12 +204,23 @@ impl Problem {
             }
             Code::KeysUnavailable => headers.push((RETRY_AFTER, HeaderValue::from_static("5"))),
             Code::StoreUnavailable => headers.push((RETRY_AFTER, HeaderValue::from_static("1"))),
-            _ => {}
+            Code::InvalidEvent
+            | Code::RouteNotFound
+            | Code::WrongTargetServer
+            | Code::InvalidId
+            | Code::InvalidIfMatch
+            | Code::UnsupportedMediaType
+            | Code::BodyTooLarge
+            | Code::MalformedJson
+            | Code::InvalidBody
+            | Code::DistributorNotFound
+            | Code::PreconditionFailed
+            | Code::InternalError => {}
         }
         match &self.extra {
             Extra::EntityTag(Some(entity_tag)) => headers.extend(entity_tag_header(entity_tag)),
             Extra::Encoding => headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
-            Extra::EntityTag(None) | Extra::Nothing | Extra::Faults(_) | Extra::Scope(_) => {}
+            Extra::EntityTag(None) | Extra::Nothing | Extra::InvalidMembers(_) | Extra::Scope(_) => {}
         }
         headers
     }
@@ -222,7 +229,7 @@ impl Problem {
     fn challenge(&self, error: &str) -> HeaderValue {
         let scope = match &self.extra {
             Extra::Scope(scope) => format!(", scope=\"{scope}\""),
-            _ => String::new(),
+            Extra::Nothing | Extra::InvalidMembers(_) | Extra::EntityTag(_) | Extra::Encoding => String::new(),
         };
         let challenge = format!("Bearer error=\"{error}\", error_description=\"{}\"{scope}", self.detail);
         HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
@@ -236,7 +243,7 @@ impl Problem {
         self.reason.or_else(|| is_unauthorized.then_some(self.detail))
     }
 
-    /// The body of the answer.
+    /// Returns the body of the response.
     #[must_use]
     pub fn to_json(&self, request_id: &str) -> String {
         #[derive(Serialize)]
@@ -248,7 +255,7 @@ impl Problem {
             detail: &'a str,
             request_id: &'a str,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [Fault],
+            errors: &'a [InvalidMember],
         }
 
         let body = Body {
@@ -259,8 +266,8 @@ impl Problem {
             detail: &self.detail,
             request_id,
             errors: match &self.extra {
-                Extra::Faults(faults) => faults,
-                _ => &[],
+                Extra::InvalidMembers(members) => members,
+                Extra::Nothing | Extra::Scope(_) | Extra::EntityTag(_) | Extra::Encoding => &[],
             },
         };
         // Strings and numbers: nothing in it can fail to be written.
@@ -268,7 +275,7 @@ impl Problem {
     }
 }
 
-/// The header for a tag.
+/// Returns the `ETag` header for a tag.
 #[must_use]
 pub fn entity_tag_header(entity_tag: &EntityTag) -> Option<(HeaderName, HeaderValue)> {
     let value = HeaderValue::try_from(entity_tag.to_string().into_bytes()).ok()?;

@@ -31,7 +31,7 @@ pub struct Request<'a> {
     event: Event<'a>,
     method: Cow<'a, str>,
     path: Cow<'a, str>,
-    /// As they came: the same name may stand more than once, in any case.
+    /// As they were sent: a name may appear more than once, in upper and lower case.
     headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
@@ -39,9 +39,11 @@ pub struct Request<'a> {
 pub struct IdSegment<'a>(&'a str);
 
 impl<'a> Request<'a> {
+    /// Reads the parts of an event that every check may need.
+    ///
     /// # Errors
     ///
-    /// `invalid_event` where a part is something that HTTP does not allow.
+    /// `invalid_event` if a part has characters that HTTP does not allow.
     pub fn new(event: Event<'a>) -> Result<Self, Problem> {
         let invalid = |part: &'static str| {
             move || Problem::new(Code::InvalidEvent, format!("the {part} of the event is not valid in HTTP"))
@@ -60,7 +62,7 @@ impl<'a> Request<'a> {
         Ok(Self { event, method, path, headers })
     }
 
-    /// Is it our path, and our method?
+    /// Returns the id segment of the path, if the path and the method are those of the operation.
     ///
     /// # Errors
     ///
@@ -80,7 +82,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The token of the one `Authorization` header (RFC 6750, 2.1).
+    /// Returns the token of the one `Authorization` header (RFC 6750, 2.1).
     ///
     /// # Errors
     ///
@@ -103,12 +105,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Is the request meant for this server?
+    /// Requires that the request is meant for this server.
     ///
     /// # Errors
     ///
     /// `wrong_target_server`.
-    pub fn target_server(&self, expected: &str) -> Result<(), Problem> {
+    pub fn require_target_server(&self, expected: &str) -> Result<(), Problem> {
         let mut values = self.header("x-target-server");
         match (values.next(), values.next()) {
             (Some(value), None) if value.eq_ignore_ascii_case(expected) => Ok(()),
@@ -158,7 +160,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The bytes of the body. They need not be UTF-8.
+    /// Returns the decoded bytes of the body, which need not be UTF-8.
     ///
     /// # Errors
     ///
@@ -245,7 +247,7 @@ fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// `None` where it is no string, or one with a lone surrogate.
+/// Returns the value if it is a string without lone surrogates.
 #[must_use]
 pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     Text::read(value)?.into_str()
@@ -266,14 +268,14 @@ fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
 
-/// What stands after the scheme `Bearer`, where anything does.
+/// Returns the text after the scheme `Bearer`, if there is any.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, rest) = value.split_once(' ')?;
     let token = rest.trim_start_matches(' ');
     (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then_some(token)
 }
 
-/// The strong tags of the lists, where these are of 1 to 100 tags together.
+/// Returns the strong tags of the lists, if these have 1 to 100 tags together.
 fn tags(lists: &[&str]) -> Option<Vec<EntityTag>> {
     let mut tags = Vec::new();
     let mut count = 0;

@@ -22,7 +22,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::task::JoinSet;
 use tracing::error;
 
-use crate::clients::chain;
+use crate::error::chain;
 use crate::handler::{App, Invocation};
 
 /// The version of the Runtime API.

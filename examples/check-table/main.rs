@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use testing::table::{Attributes, deviations};
-use update_distributor::clients::{Clients, chain};
+use update_distributor::clients::Clients;
+use update_distributor::error::chain;
 
 const HELP: &str = "\
 Checks the items of a DynamoDB table for what the function does not expect. It only reads (Scan).

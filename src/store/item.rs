@@ -125,7 +125,7 @@ fn authentication_attributes(authentication: Authentication) -> Attributes {
     let Authentication { scheme, username, password, token } = authentication;
     attributes([
         ("type", scheme.map(|scheme| AttributeValue::N(scheme.number().to_owned()))),
-        ("username", username.map(AttributeValue::S)),
+        ("username", username.map(|username| AttributeValue::S(username.into_string()))),
         ("password", password.map(|password| AttributeValue::S(password.into_exposed()))),
         ("token", token.map(|token| AttributeValue::S(token.into_exposed()))),
     ])

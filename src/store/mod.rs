@@ -11,6 +11,7 @@ mod expression;
 mod item;
 mod retry;
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -26,9 +27,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::clients::chain;
 use crate::clock::Clock;
 use crate::distributor::Distributor;
+use crate::error::chain;
 use crate::problem::{Code, Problem};
 use crate::update::{Access, IfMatch, Update};
 use expression::{Expected, express};
@@ -67,6 +68,26 @@ pub struct Call {
     may_have_arrived: bool,
 }
 
+/// Why the priming call failed.
+#[derive(Debug)]
+pub struct PrimeError {
+    code: String,
+    status: Option<u16>,
+    cause: String,
+}
+
+impl fmt::Display for PrimeError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, status, cause } = self;
+        match status {
+            Some(status) => write!(formatter, "{code}, status {status}: {cause}"),
+            None => write!(formatter, "{code}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for PrimeError {}
+
 impl Store {
     /// Creates a client for the table. It sets its own timeouts and makes its own attempts; those of the environment
     /// are ignored.
@@ -84,22 +105,21 @@ impl Store {
         Self { client: Client::from_conf(config), table_name, clock }
     }
 
-    /// Opens the connection by a call whose condition can never hold.
+    /// Opens the connection by a call whose condition can never hold. Its failure is the success.
     ///
     /// # Errors
     ///
-    /// The cause of any failure but that of the condition, which is the success.
-    pub async fn prime(&self) -> Result<(), String> {
+    /// Any other failure.
+    pub async fn prime(&self) -> Result<(), PrimeError> {
         let request = || {
             let request = self.update_item(Uuid::nil()).return_values(ReturnValue::None);
             request.condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
         };
         match attempt(request, &mut Call::default()).await {
             Err(error) if !is_condition_failure(&error) => {
-                let failure = Failure::of(&error);
-                let status = failure.status.map(|status| format!(", status {status}")).unwrap_or_default();
+                let Failure { code, status, .. } = Failure::of(&error);
                 // Nothing of a caller is in this request, so nothing of one can be in its error.
-                Err(format!("{}{status}: {}", failure.code, cause(&error)))
+                Err(PrimeError { code, status, cause: cause(&error) })
             }
             _ => Ok(()),
         }

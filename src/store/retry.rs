@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use hyper_util::client::legacy;
 
-use crate::clients::sources;
+use crate::error::sources;
 
 /// A failed attempt, without the text of its error: that may contain the whole request.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use super::key_set::{KeySet, KeySetError};
 use crate::address::is_this_machine;
-use crate::clients::chain;
+use crate::error::chain;
 use crate::json::without_byte_order_mark;
 
 /// How long one document may take.

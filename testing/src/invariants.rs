@@ -27,7 +27,7 @@ use update_distributor::json::{self, Json};
 use update_distributor::log::{Level, Log};
 use update_distributor::request::Request;
 use update_distributor::update::IfMatch;
-use update_distributor::webhook::{Host, Reach};
+use update_distributor::webhook::{Host, HostPolicy};
 use url::Url;
 
 use crate::embedded::NODE;
@@ -92,7 +92,7 @@ pub fn body(input: &[u8]) {
     let printed = print(&tree);
     assert_eq!(json::parse(printed.as_bytes()).as_ref(), Ok(&tree), "{printed}");
     let Json::Object(members) = &tree else { return };
-    let Err(faults) = body::change(members, Reach::Public) else { return };
+    let Err(faults) = body::change(members, HostPolicy::Public) else { return };
     let value = plain(&tree);
     let pointers: BTreeSet<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(pointers.len(), faults.len(), "a fault twice: {faults:?}");
@@ -178,8 +178,8 @@ pub fn claims(input: &[u8]) {
 /// A host that is accepted is spelled plainly and publicly reachable, by a judgement that shares nothing with ours.
 pub fn host(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    assert!(Host::new(text, Reach::Public).is_err() || Host::new(text, Reach::Any).is_ok(), "{text}");
-    if Host::new(text, Reach::Any).is_err() {
+    assert!(Host::new(text, HostPolicy::Public).is_err() || Host::new(text, HostPolicy::Any).is_ok(), "{text}");
+    if Host::new(text, HostPolicy::Any).is_err() {
         return;
     }
     let lower = text.to_ascii_lowercase();
@@ -192,7 +192,7 @@ pub fn host(input: &[u8]) {
     let default_port = if scheme == "https" { ":443" } else { ":80" };
     let given = format!("{scheme}://{authority}");
     assert!(given == plain || given == format!("{plain}{default_port}"), "{text}: {plain}");
-    if Host::new(text, Reach::Public).is_err() {
+    if Host::new(text, HostPolicy::Public).is_err() {
         return;
     }
     let name = match authority.rsplit_once(':') {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use aws_sdk_dynamodb::types::AttributeValue;
 use update_distributor::store::version;
 use update_distributor::update::{EntityTag, hyphenated_uuid};
-use update_distributor::webhook::{Host, Method, Path, Reach, Scheme};
+use update_distributor::webhook::{Host, HostPolicy, Method, Path, Scheme};
 
 /// The attributes of an item, or of a map in it.
 pub type Attributes = HashMap<String, AttributeValue>;
@@ -62,7 +62,7 @@ fn meta_deviations(meta: &Attributes, note: &mut impl FnMut(String)) {
     for name in names {
         let value = &meta[name];
         match (name.as_str(), value) {
-            ("host", AttributeValue::S(host)) if Host::new(host, Reach::Any).is_err() => {
+            ("host", AttributeValue::S(host)) if Host::new(host, HostPolicy::Any).is_err() => {
                 note("meta.host is not a host that a request may set: it is returned as it is".to_owned());
             }
             ("path", AttributeValue::S(path)) if Path::new(path).is_err() => {

@@ -1,0 +1,172 @@
+//! The one line per request, and the settings of every other line.
+//!
+//! Tokens, passwords and bodies never get here: only the fields of [`Entry`] are logged of a request.
+
+mod diagnostics;
+mod line;
+mod metrics;
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::problem::Code;
+use crate::store::Call;
+pub use diagnostics::enable_diagnostics;
+use line::Line;
+use metrics::Metrics;
+
+/// How much is logged, as Lambda names it.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub enum Level {
+    /// As `Debug`: there is nothing below it.
+    Trace,
+    /// The lines of libraries at info and above, too.
+    Debug,
+    /// One line per request.
+    Info,
+    /// Responses with a status of 500 and above.
+    Warn,
+    /// Errors of the invocation, and of the process.
+    Error,
+    /// Only why the process ends.
+    Fatal,
+}
+
+impl Level {
+    /// Returns the level of this name, compared case-insensitively.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "TRACE" => Self::Trace,
+            "DEBUG" => Self::Debug,
+            "INFO" => Self::Info,
+            "WARN" => Self::Warn,
+            "ERROR" => Self::Error,
+            "FATAL" => Self::Fatal,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "TRACE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Fatal => "FATAL",
+        }
+    }
+}
+
+/// The log: lines at a level and above, as JSON or as text.
+pub struct Log {
+    level: Level,
+    json: bool,
+    metrics: Option<Metrics>,
+    output: Mutex<Box<dyn Write + Send>>,
+}
+
+/// The known facts of a request at the time of its response.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// The id of the invocation.
+    pub request_id: String,
+    /// The gateway's id of the request.
+    pub gateway_request_id: Option<String>,
+    /// The root of the trace, by which CloudWatch joins logs and traces.
+    pub xray_trace_id: Option<String>,
+    /// `set`, `remove` or `read`.
+    pub operation: Option<&'static str>,
+    /// The id in the path, once it is known to be one.
+    pub distributor_id: Option<Uuid>,
+    /// The node that a verified token names.
+    pub node_id: Option<Uuid>,
+    /// The `sub` of a verified token.
+    pub subject: Option<String>,
+    /// Whether this is the first request of the process.
+    pub cold_start: bool,
+    /// The call of the store, if one was made.
+    pub call: Option<Call>,
+    /// Detail for operators.
+    pub reason: Option<String>,
+}
+
+impl Log {
+    /// Creates a log with embedded metrics if it is JSON and has a namespace for them.
+    #[must_use]
+    pub fn new(level: Level, json: bool, metrics_namespace: Option<String>, output: Box<dyn Write + Send>) -> Self {
+        let metrics = metrics_namespace.filter(|_| json).map(|namespace| Metrics::new(&namespace));
+        Self { level, json, metrics, output: Mutex::new(output) }
+    }
+
+    /// Writes the line of a request whose response was `problem`, or 200.
+    pub fn request(&self, entry: &Entry, problem: Option<Code>, duration: Duration) {
+        let (code, status) = problem.map_or(("ok", 200), |code| (code.name(), code.status()));
+        let call = entry.call.as_ref();
+        let (duration, store) = (milliseconds(duration), call.map(|call| milliseconds(call.duration)));
+        self.write(if status >= 500 { Level::Warn } else { Level::Info }, |line| {
+            line.field("request_id", &entry.request_id);
+            line.field("gateway_request_id", &entry.gateway_request_id);
+            line.field("status", status);
+            line.field("code", code);
+            line.field("operation", entry.operation);
+            line.field("distributor_id", entry.distributor_id);
+            line.field("node_id", entry.node_id);
+            line.field("subject", &entry.subject);
+            line.field("reason", &entry.reason);
+            line.field("xray_trace_id", &entry.xray_trace_id);
+            line.field("duration_ms", duration);
+            line.field("store_ms", store);
+            line.field("store_attempts", call.map(|call| call.attempts));
+            line.field("error_code", call.and_then(|call| call.error_code.as_ref()));
+            line.field("error_status", call.and_then(|call| call.error_status));
+            line.field("aws_request_id", call.and_then(|call| call.aws_request_id.as_ref()));
+            line.field("cold_start", entry.cold_start);
+            if let Some(metrics) = &self.metrics {
+                line.field("Requests", 1);
+                line.field("Duration", duration);
+                line.field("StoreDuration", store);
+                line.field("ColdStart", u8::from(entry.cold_start));
+                line.field("_aws", metrics.directive(line.now, store.is_some()));
+            }
+        });
+    }
+
+    /// Writes the line of an event that is not a request.
+    pub fn invalid_event(&self, request_id: &str, message: &str) {
+        self.write(Level::Error, |line| {
+            line.field("request_id", request_id);
+            line.field("message", message);
+        });
+    }
+
+    /// Writes why something that should not happen has happened.
+    pub fn error(&self, message: &str) {
+        self.write(Level::Error, |line| line.field("message", message));
+    }
+
+    /// Writes why the process ends.
+    pub fn fatal(&self, message: &str) {
+        self.write(Level::Fatal, |line| line.field("message", message));
+    }
+
+    fn write(&self, level: Level, fill: impl FnOnce(&mut Line)) {
+        if level >= self.level {
+            let mut line = Line::new(level, self.json);
+            fill(&mut line);
+            let text = line.finish();
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            // A log that cannot be written cannot say so.
+            let _ = output.write_all(&text).and_then(|()| output.flush());
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    let microseconds = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(microseconds) / 1_000.0
+}
