@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// Whether a webhook may be sent to this address: no multicast, nothing in an entry of the IANA special-purpose
+/// Returns whether a webhook may be sent to this address: no multicast, nothing in an entry of the IANA special-purpose
 /// registries that is not marked globally reachable (the most specific entry decides), not the platform address of
 /// Azure, and of IPv6 only what is allocated as global unicast.
 #[must_use]

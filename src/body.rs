@@ -1,7 +1,7 @@
 //! The members of the request's body → the change of `meta`, or every error.
 //!
-//! Inside `meta`, a member that is `null` counts as absent, since many serializers write unset members so. Its name must
-//! be known all the same.
+//! Inside `meta`, a member that is `null` counts as absent, since many serializers write unset members so. Its name
+//! must be known all the same.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -11,8 +11,8 @@ use crate::problem::InvalidMember;
 use crate::update::Change;
 use crate::webhook::{Authentication, Host, HostPolicy, Meta, Method, Password, Path, Scheme, Token, Username};
 
-/// Members of a distributor that are returned and cannot be set. They are ignored, so that a client can send back what it
-/// received.
+/// Members of a distributor that are returned and cannot be set. They are ignored, so that a client can send back what
+/// it received.
 const READ_ONLY: [&str; 4] = ["id", "node_id", "created_at", "updated_at"];
 
 /// Reads the members of a body.

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 
 use crate::clock::Clock;
 
-/// How long a connection may take to be made.
+/// The limit for making a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The clients and the clock that all of the function shares.

@@ -16,13 +16,13 @@ use crate::webhook::HostPolicy;
 pub struct Config {
     /// `DynamoDB` table with the partition key `id` (S) and no sort key.
     pub table_name: String,
-    /// What tokens must say.
+    /// The rules for the claims of tokens.
     pub token_rules: Rules,
-    /// Where the keys are that tokens are verified with.
+    /// The source of the keys that tokens are verified with.
     pub key_source: KeySource,
     /// Expected `X-Target-Server`.
     pub target_server: String,
-    /// Which hosts a webhook may name.
+    /// The hosts that a webhook may name.
     pub host_policy: HostPolicy,
     /// Whether a priming call is sent at the start.
     pub prime: bool,
@@ -113,7 +113,7 @@ impl Config {
     }
 }
 
-/// How the log is written, and how many invocations run at once: the platform's own variables, with its defaults for
+/// The form of the log, and the number of invocations at once: the platform's own variables, with its defaults for
 /// what it does not know.
 pub struct Platform {
     /// `AWS_LAMBDA_LOG_LEVEL`

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::json::Pairs;
 
-/// Which front end sent an event, and so which form of answer it reads.
+/// The front end that sent an event, which determines the form of the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FrontEnd {
     /// An HTTP API (payload 2.0) or a function URL.
@@ -23,7 +23,7 @@ pub enum FrontEnd {
 /// An HTTP event: its members, unread, where it has them and they are not `null`.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {
-    /// Who sent it.
+    /// The front end that sent it.
     pub front_end: FrontEnd,
     /// The gateway's own id of the request.
     pub gateway_request_id: Option<&'a RawValue>,
@@ -34,7 +34,7 @@ pub struct Event<'a> {
     /// Whether the path still has to be percent-decoded. An HTTP API has done so; a function URL, whose events are
     /// otherwise alike, and all others have not.
     pub path_is_encoded: bool,
-    /// Where it has them, `headers` is not looked at.
+    /// Takes precedence over `headers`.
     pub multi_value_headers: Option<&'a RawValue>,
     /// The headers.
     pub headers: Option<&'a RawValue>,
@@ -85,13 +85,13 @@ impl<'a> Event<'a> {
     }
 }
 
-/// An event that no HTTP front end sends. Nobody would read an answer to it, and a queue would take one for success
+/// An event that no HTTP front end sends. A response to it would not be read, and a queue would take one for success
 /// and delete its messages, so it is an error of the invocation.
 #[derive(Clone, Copy, PartialEq)]
 pub struct InvalidEvent;
 
 impl InvalidEvent {
-    /// What the invoker is told.
+    /// The text for the invoker.
     pub const MESSAGE: &'static str = "the event is none of an HTTP API, a REST API, a load balancer or a function URL";
 }
 
@@ -110,7 +110,7 @@ impl From<InvalidEvent> for Diagnostic {
 type Members<'a> = Pairs<Text<'a>, &'a RawValue>;
 
 impl<'a> Members<'a> {
-    /// The member of this name, the last one where several stand.
+    /// Returns the last member with this name.
     fn find(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.0.iter().rev().find(|(key, _)| *key.0 == *name.as_bytes());
         found.map(|(_, value)| *value)
@@ -130,13 +130,13 @@ impl<'a> Members<'a> {
 pub struct Text<'a>(pub Cow<'a, [u8]>);
 
 impl<'a> Text<'a> {
-    /// `None` where the value is no string.
+    /// Returns the string, or `None` if the value is of another type.
     #[must_use]
     pub fn read(value: &'a RawValue) -> Option<Self> {
         serde_json::from_str(value.get()).ok()
     }
 
-    /// `None` where a lone surrogate is in it.
+    /// Returns the text, or `None` if it has a lone surrogate.
     #[must_use]
     pub fn into_str(self) -> Option<Cow<'a, str>> {
         match self.0 {
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
         impl<'de> Visitor<'de> for TextVisitor {
             type Value = Text<'de>;
 
-            // Nobody reads it: what is no string is told by the part that it is.
+            // Never shown: the caller reports the part of the event that is not a string.
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string")
             }

@@ -30,15 +30,15 @@ use crate::token::key_store::KeyStore;
 use crate::update::{Access, Change, Update};
 use crate::webhook::HostPolicy;
 
-/// How long the start may wait for keys and connection: a little less than the two seconds that one document or one
+/// The limit for fetching keys and connecting at the start: a little less than the two seconds that one document or one
 /// attempt may take, so that what is cut off here counts as not tried and is left to the first request.
 const START_BUDGET: Duration = Duration::from_millis(1_950);
 
 /// Time of the invocation that is reserved for returning the response.
 const RESPONSE_MARGIN: Duration = Duration::from_millis(300);
 
-/// The longest duration that Lambda allows an invocation. A deadline that was over longer ago is ignored: local tools send
-/// such, `cargo lambda watch` among them.
+/// The longest duration that Lambda allows an invocation. A deadline that was over longer ago is ignored: local tools
+/// send such, `cargo lambda watch` among them.
 const LONGEST_INVOCATION: Duration = Duration::from_mins(15);
 
 /// The function, ready to be invoked.

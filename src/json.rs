@@ -28,7 +28,7 @@ pub enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
-/// Where a text stops being the one JSON value it should be.
+/// The place at which a text is not the one JSON value that it should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Malformed {
     /// Counted from 1.
@@ -114,7 +114,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `raw` is a part of `self.text` that is known to be one well-formed JSON value without blanks around it.
+    /// `raw` is a part of `self.text` that is known to be one well-formed JSON value without white space around it.
     fn value(&self, raw: &'a str, level: usize) -> Result<Json<'a>, Malformed> {
         let nested = matches!(raw.as_bytes().first(), Some(b'{' | b'['));
         if nested && level > MAX_LEVELS {
@@ -165,7 +165,7 @@ fn position(text: &[u8], offset: usize) -> Malformed {
     Malformed { line: before.split(|byte| *byte == b'\n').count(), column: 1 + offset - line_start }
 }
 
-/// The value of the first member whose name stood before.
+/// Returns the value of the first member whose name has appeared before.
 fn first_duplicate<'a>(members: &[(Cow<'_, str>, &'a RawValue)]) -> Option<&'a RawValue> {
     let mut seen = HashSet::with_capacity(members.len());
     members.iter().find(|(name, _)| !seen.insert(name.as_ref())).map(|(_, value)| *value)
@@ -181,7 +181,7 @@ impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K
         impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<K, V> {
             type Value = Pairs<K, V>;
 
-            // Nobody reads it: what is refused is told by its place.
+            // Never shown: the caller reports the place of the error.
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
@@ -209,7 +209,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
         impl<'de> Visitor<'de> for NameVisitor {
             type Value = Name<'de>;
 
-            // Nobody reads it: what is refused is told by its place.
+            // Never shown: the caller reports the place of the error.
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string")
             }

@@ -136,7 +136,7 @@ pub struct InvalidMember {
     pub detail: Cow<'static, str>,
 }
 
-/// What only some problems have.
+/// Details that only some problems have.
 #[derive(Debug)]
 enum Extra {
     Nothing,

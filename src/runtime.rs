@@ -34,15 +34,15 @@ const TRACE_ID: &str = "lambda-runtime-trace-id";
 /// Sent back with the response, so that Lambda can tell a stale one.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
-/// What a path needs to have encoded of a request id. Lambda's are UUIDs, but nothing says that they have to be.
+/// The characters of a request id that a path must have encoded. Lambda's ids are UUIDs, but that is not promised.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Why the loop ended.
+/// The reason for the end of the loop.
 #[derive(Debug)]
 pub enum RuntimeError {
     /// No connection could be made, or it broke while waiting for an invocation.
     Unreachable(BoxError),
-    /// The request for an invocation was answered with this status.
+    /// The response to the request for an invocation has this status.
     Status(StatusCode),
     /// A worker panicked. The log has the place.
     Panicked,
@@ -101,7 +101,7 @@ async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError
     }
 }
 
-/// Waits for the next invocation. `None` is the answer of local tools to a poll that took too long.
+/// Waits for the next invocation. `None` is the response of local tools to a poll that took too long.
 async fn next(api: &PooledClient) -> Result<Option<(HeaderMap, Bytes)>, RuntimeError> {
     let request = build_request().method(Method::GET).uri(format!("{INVOCATION}/next")).body(Body::empty());
     let request = request.map_err(|error| RuntimeError::Unreachable(error.into()))?;

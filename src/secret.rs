@@ -9,7 +9,7 @@ use std::fmt;
 /// assert_eq!(format!("{:?}", Some(Secret::new("hunter2".to_owned()))), "Some([secret])");
 /// ```
 ///
-/// What else could tell it by accident does not compile: there is no `Display`, no `Serialize`, and no
+/// Other ways to reveal it by accident do not compile: it has no `Display`, no `Serialize`, and no
 /// comparison, which would take longer the more of a guess is right.
 ///
 /// ```compile_fail,E0277

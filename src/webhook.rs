@@ -256,7 +256,7 @@ impl fmt::Display for UnknownMethod {
 
 impl Error for UnknownMethod {}
 
-/// Which hosts a webhook may name.
+/// The hosts that a webhook may name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HostPolicy {
     /// Only those that are publicly reachable, as far as the text of the URL tells. A name is not resolved here, so
@@ -367,7 +367,7 @@ impl fmt::Display for InvalidHost {
 
 impl Error for InvalidHost {}
 
-/// Whether a name has the lengths of RFC 1035, 2.3.4, and only the letters, digits, `-` and `_` of names in use.
+/// Returns whether a name has the lengths of RFC 1035, 2.3.4, and only the letters, digits, `-` and `_` of names in use.
 fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         let bytes = label.as_bytes();

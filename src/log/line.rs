@@ -71,7 +71,7 @@ impl Line {
     }
 }
 
-/// Whether a string of this needs no quotes in a line of text.
+/// Returns whether a string of such bytes needs no quotes in a line of text.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')
 }

@@ -18,7 +18,7 @@ pub use diagnostics::enable_diagnostics;
 use line::Line;
 use metrics::Metrics;
 
-/// How much is logged, as Lambda names it.
+/// The level of the log, as Lambda names it.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub enum Level {
     /// As `Debug`: there is nothing below it.

@@ -1,7 +1,8 @@
 //! The one conditional `UpdateItem`, and the protocol that makes its responses true.
 //!
 //! Every write carries a version, `updated_at`, that must be greater than the stored one. So an attempt that arrives
-//! late, after its request was answered or given up, finds a version that is not less than its own and changes nothing.
+//! late, after the response to its request or without one, finds a version that is not less than its own and changes
+//! nothing.
 //! Where the stored version is not less than the clock's time, the write is made again as a compare-and-swap on the
 //! stored version. See [`Store::update`].
 
@@ -36,7 +37,7 @@ use expression::{Expected, express};
 use item::{Attributes, Edit};
 use retry::{Effect, Failure};
 
-/// How long one attempt may take.
+/// The limit for one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Attempts of one call, the first included.
 const MAX_ATTEMPTS: u32 = 3;
@@ -54,9 +55,9 @@ pub struct Store {
 /// The calls of one request, for the log.
 #[derive(Debug, Default)]
 pub struct Call {
-    /// How long they took, retries included.
+    /// Their duration, retries included.
     pub duration: Duration,
-    /// How often the store was asked.
+    /// The number of attempts.
     pub attempts: u32,
     /// The code of the error that ended them: the store's own, or the kind of failure.
     pub error_code: Option<String>,
@@ -68,7 +69,7 @@ pub struct Call {
     may_have_arrived: bool,
 }
 
-/// Why the priming call failed.
+/// The failure of the priming call.
 #[derive(Debug)]
 pub struct PrimeError {
     code: String,

@@ -16,11 +16,11 @@ pub struct Failure {
     pub status: Option<u16>,
     /// The store's id of the request, if it responded.
     pub aws_request_id: Option<String>,
-    /// What the failure says of the write.
+    /// The effect that the attempt may have had.
     pub effect: Effect,
 }
 
-/// What a failed attempt says of the write.
+/// The effect of a failed attempt on the item.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effect {
     /// The store refused it: nothing was written, and the same request would be refused again.

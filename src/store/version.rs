@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-/// How far a version may be ahead of the clock without a warning. Arbitrary; far more than clocks differ.
+/// The distance by which a version may be ahead of the clock without a warning. Arbitrary; far more than clocks differ.
 const MAX_AHEAD: Duration = Duration::from_hours(24);
 
 /// Returns the version of a write at `now`.

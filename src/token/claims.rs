@@ -12,7 +12,7 @@ use crate::json::Members;
 use crate::problem::{Code, Problem};
 use crate::update::{Access, hyphenated_uuid};
 
-/// How far the issuer's clock and ours may differ.
+/// The allowed difference between the issuer's clock and ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The rules that the claims of every token must satisfy.
@@ -27,12 +27,12 @@ pub struct Rules {
     pub node_claim: Option<ClaimName>,
 }
 
-/// Where a claim is found.
+/// The place of a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClaimName {
     /// The member of this name.
     Member(String),
-    /// What a JSON pointer (RFC 6901) leads to: the name of the first member, and the pointer into its value.
+    /// A JSON pointer (RFC 6901): the name of the first member, and the pointer into its value.
     Pointer(String, String),
 }
 

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use super::key::{Algorithm, Key, Verification};
 use crate::json::{InvalidType, Members};
 
-/// Why a key is not used.
+/// The reason why a key is not used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SkipReason {
     /// A member that it needs is missing or not what it should be.
@@ -31,7 +31,7 @@ pub enum SkipReason {
     OtherAlgorithm,
     /// `alg` is an algorithm of another type of key.
     AlgorithmOfOtherType,
-    /// Its type or curve is not known.
+    /// The type or the curve is unknown.
     UnknownType,
     /// It is shorter than its algorithm requires.
     TooWeak,
@@ -89,7 +89,7 @@ impl<'a> Jwk<'a> {
     ///
     /// # Errors
     ///
-    /// Why it cannot be used.
+    /// The reason why it cannot be used.
     pub fn key(&self, symmetric: bool) -> Result<Key, SkipReason> {
         let kid = self.kid()?;
         self.check_use()?;

@@ -35,7 +35,7 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// Why a whole set cannot be used.
+/// The reason why a whole set cannot be used.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeySetError {
     /// It is not a JSON object with an array `keys`.
@@ -66,7 +66,7 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// Why the set cannot be used.
+    /// The reason why the set cannot be used.
     pub fn inline(text: &[u8]) -> Result<Self, KeySetError> {
         Self::read(text, true)
     }
@@ -75,7 +75,7 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// Why the set cannot be used.
+    /// The reason why the set cannot be used.
     pub fn fetched(text: &[u8]) -> Result<Self, KeySetError> {
         Self::read(text, false)
     }

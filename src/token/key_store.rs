@@ -16,9 +16,9 @@ use super::remote::{FetchError, Location, RemoteUrl};
 use crate::clock::Clock;
 use crate::problem::{Code, Problem};
 
-/// How long a set is used before it is fetched again.
+/// The age at which a set is fetched again.
 const MAX_AGE: Duration = Duration::from_mins(10);
-/// How long a set is used while the issuer is out of reach.
+/// The age up to which a set is used while the issuer is out of reach.
 const MAX_STALE: Duration = Duration::from_hours(2);
 /// Minimum delay after a failed fetch. While a set serves it is doubled with every further failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -29,16 +29,16 @@ const AFTER_UNKNOWN_KID: Duration = Duration::from_secs(10);
 /// Delay before the second try at the start: a moment, since the start is short.
 const BEFORE_SECOND_TRY: Duration = Duration::from_millis(100);
 
-/// How long a renewal is waited for after a failure. Arbitrary; an issuer that is well takes less.
+/// The wait for a renewal after a failure. Arbitrary; a healthy issuer takes less.
 const SETTLE_AFTER_FAILURE: Duration = Duration::from_millis(300);
 
-/// Where the keys are that tokens are verified with.
+/// The source of the keys that tokens are verified with.
 pub enum KeySource {
     /// In the configuration, for every issuer.
     Inline(KeySet),
     /// In a JWK set behind a URL, for every issuer.
     Jwks(RemoteUrl),
-    /// Where the metadata of each issuer says (`OpenID` Connect Discovery 1.0).
+    /// The `jwks_uri` in the metadata of each issuer (`OpenID` Connect Discovery 1.0).
     Discovery(Vec<Issuer>),
 }
 
@@ -65,7 +65,7 @@ enum Source {
 pub struct Keys {
     /// The set.
     pub set: Arc<KeySet>,
-    /// Why it is not a newer one, if the last fetch failed.
+    /// The error of the last fetch, if it failed.
     pub stale_because: Option<FetchError>,
 }
 
@@ -104,7 +104,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// Why that failed, for each issuer. The first request will try again.
+    /// The error of each issuer that could not be reached. The first request will try again.
     pub async fn prepare(&self, deadline: Instant) -> Result<(), Vec<FetchError>> {
         let prepared = join_all(self.remotes().map(|remote| remote.prepare(deadline))).await;
         let errors: Vec<_> = prepared.into_iter().filter_map(Result::err).collect();
@@ -112,7 +112,7 @@ impl KeyStore {
     }
 
     /// Returns the keys of an accepted issuer. If the issuer has published `kid`, it is among them; a set that can
-    /// answer is returned at once, and renewed in the background if it is old.
+    /// do is returned at once, and renewed in the background if it is old.
     ///
     /// # Errors
     ///
@@ -172,20 +172,20 @@ struct Cache {
     set: Option<(Arc<KeySet>, SystemTime)>,
     /// The last failure, if no fetch has succeeded since, and when it was.
     failure: Option<(FetchError, SystemTime)>,
-    /// How often fetches have failed since the last that succeeded.
+    /// The number of fetches that failed since the last success.
     failures: u32,
-    /// When a fetch for an unknown `kid` last ended.
+    /// The end of the last fetch for an unknown `kid`.
     unknown_kid: Option<SystemTime>,
     /// The keys that were skipped when the log last had them.
     skipped: Vec<Skipped>,
 }
 
-/// What a cache can do for a token.
+/// The use of a cached set for a token.
 #[derive(Debug, PartialEq)]
 enum Standing {
-    /// Its set can answer.
+    /// The set will do.
     Current,
-    /// Its set can answer, and should be renewed.
+    /// The set will do, and should be renewed.
     Old,
     /// It has no set, or one without the key.
     Lacking,

@@ -16,7 +16,7 @@ use crate::address::is_this_machine;
 use crate::error::chain;
 use crate::json::without_byte_order_mark;
 
-/// How long one document may take.
+/// The limit for fetching one document.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Length of a document in bytes. Arbitrary; the largest sets in use have some 20,000.
 const MAX_DOCUMENT: usize = 150_000;
@@ -28,11 +28,11 @@ const USER_AGENT: &str = concat!("update-distributor/", env!("CARGO_PKG_VERSION"
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteUrl {
     url: Url,
-    /// Whether what it leads to may be on this machine: only where it is there itself.
+    /// Whether it may lead to this machine, which is allowed only if it is on this machine itself.
     local: bool,
 }
 
-/// Why a configured URL is refused. Nothing of it is repeated.
+/// The reason why a configured URL is refused, without any part of the URL.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InvalidUrl {
     /// It is not an absolute `https` URL, nor an `http` URL of this machine.
@@ -60,7 +60,7 @@ impl RemoteUrl {
     ///
     /// # Errors
     ///
-    /// Why it is refused.
+    /// The reason why it is refused.
     pub fn configured(text: &str) -> Result<Self, InvalidUrl> {
         let url = Url::parse(text).map_err(|_| InvalidUrl::NotHttps)?;
         if has_user_information(&url) {
@@ -134,7 +134,7 @@ fn canonical(text: &str) -> Option<String> {
     Some(format!("{scheme}://{authority}{slash}{rest}"))
 }
 
-/// Why a document could not be had or used. It names the URL without its query.
+/// The reason why a document could not be fetched or used, with the URL but not its query.
 #[derive(Clone, Debug)]
 pub struct FetchError {
     url: String,
@@ -191,7 +191,7 @@ impl fmt::Display for FetchError {
 
 impl std::error::Error for FetchError {}
 
-/// Where a JWK set is fetched.
+/// The place from which a JWK set is fetched.
 pub enum Location {
     /// At this URL.
     Jwks(RemoteUrl),
@@ -209,7 +209,7 @@ impl Location {
     ///
     /// # Errors
     ///
-    /// Why there is no set that can be used.
+    /// The reason why no usable set was found.
     pub async fn fetch(&self, http: &SharedHttpConnector, deadline: Instant) -> Result<KeySet, FetchError> {
         let (url, text) = match self {
             Self::Jwks(url) => (url.clone(), document(http, url, deadline).await?),
