@@ -54,7 +54,7 @@ impl Reader {
                 return Change::Keep;
             }
         };
-        let mut meta = Meta::default();
+        let mut meta = Meta { host: None, path: None, method: None, authentication: None };
         for (name, value) in members {
             let parent = META;
             match name.as_ref() {
@@ -89,7 +89,7 @@ impl Reader {
         // `type` may come last, so it is looked up first: the other members depend on it.
         let basic =
             members.iter().any(|(name, value)| name == "type" && *value == Json::Number(Scheme::Basic.number()));
-        let mut authentication = Authentication::default();
+        let mut authentication = Authentication { scheme: None, username: None, password: None, token: None };
         for (name, value) in members {
             match name.as_ref() {
                 "type" | "username" | "password" | "token" if *value == Json::Null => {}

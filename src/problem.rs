@@ -51,7 +51,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code, in the order of the checks.
+    /// Every code, in the order of the checks, which is that of the enum.
     pub const ALL: [Self; 19] = [
         Self::InvalidEvent,
         Self::RouteNotFound,
@@ -73,6 +73,9 @@ impl Code {
         Self::StoreUnavailable,
         Self::InternalError,
     ];
+
+    // `InternalError` stays the last: a code that is missing above does not compile.
+    const _ALL_IS_COMPLETE: () = assert!(Self::ALL.len() == Self::InternalError as usize + 1);
 
     /// Returns its name in responses, logs and metrics.
     #[must_use]

@@ -12,7 +12,7 @@ use crate::address;
 use crate::secret::Secret;
 
 /// The stored configuration. Every member is optional; an empty one is valid.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meta {
     /// The host to call.
     pub host: Option<Host>,
@@ -25,7 +25,7 @@ pub struct Meta {
 }
 
 /// The credentials that a webhook is sent with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Authentication {
     /// The scheme, which tells the members that are used. The others are stored all the same.
     pub scheme: Option<Scheme>,

@@ -137,7 +137,10 @@ fn attributes<const N: usize>(members: [(&str, Option<AttributeValue>); N]) -> A
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::webhook::{Host, HostPolicy, Password, Path, Scheme, Token, Username};
 
     fn s(text: &str) -> AttributeValue {
         AttributeValue::S(text.to_owned())
@@ -178,5 +181,29 @@ mod tests {
         let response = serde_json::to_string(&distributor(Uuid::nil(), &HashMap::new())).unwrap();
         let expected = r#"{"id":"00000000-0000-0000-0000-000000000000","node_id":null,"meta":null,"created_at":null,"updated_at":null}"#;
         assert_eq!(response, expected);
+    }
+
+    #[test]
+    fn every_member_that_is_set_is_returned() {
+        // Complete literals: a new member has to be added here, too.
+        let authentication = Authentication {
+            scheme: Some(Scheme::Basic),
+            username: Username::new("u").ok(),
+            password: Password::new("p").ok(),
+            token: Token::new("t").ok(),
+        };
+        let meta = Meta {
+            host: Host::new("https://a.example", HostPolicy::Public).ok(),
+            path: Path::new("/").ok(),
+            method: Method::from_number("1").ok(),
+            authentication: Some(authentication),
+        };
+        let stored = meta_attributes(meta);
+        let item = HashMap::from([("meta".to_owned(), AttributeValue::M(stored))]);
+        let response = serde_json::to_value(distributor(Uuid::nil(), &item)).unwrap();
+        let authentication = json!({"type": 1, "username": "u", "password": "p", "token": "t"});
+        let expected =
+            json!({"host": "https://a.example", "path": "/", "method": "GET", "authentication": authentication});
+        assert_eq!(response["meta"], expected);
     }
 }
