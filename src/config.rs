@@ -8,8 +8,8 @@ use lambda_http::http::Uri;
 use crate::log::Level;
 use crate::token::claims::{ClaimName, Rules};
 use crate::token::key_set::KeySet;
-use crate::token::key_store::{Issuer, KeySource};
-use crate::token::remote::RemoteUrl;
+use crate::token::key_store::KeySource;
+use crate::token::remote::{Location, RemoteUrl};
 use crate::webhook::HostPolicy;
 
 /// Everything that a deployment can set.
@@ -65,7 +65,7 @@ impl Config {
         let discovered = is_discovery.then(|| issuers.iter().map(|issuer| discovery(issuer)).collect()).transpose()?;
         let audience = env.list("TOKEN_AUDIENCE")?.into_iter().collect();
         let key_source = match discovered {
-            Some(issuers) => KeySource::Discovery(issuers),
+            Some(locations) => KeySource::Remote(locations),
             None => inline_or_uri(&env)?,
         };
         let scope = env.optional("TOKEN_SCOPE")?;
@@ -240,7 +240,7 @@ fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Resul
     match (env.optional("TOKEN_JWKS_URI")?, env.untrimmed("TOKEN_JWKS")?.filter(|set| !set.is_empty())) {
         (Some(_), Some(_)) => Err(fault("TOKEN_JWKS_URI", "and TOKEN_JWKS are both set; set one of them".to_owned())),
         (Some(uri), None) => match RemoteUrl::configured(&uri) {
-            Ok(url) => Ok(KeySource::Jwks(url)),
+            Ok(url) => Ok(KeySource::Remote(vec![Location::Jwks(url)])),
             Err(error) => Err(fault("TOKEN_JWKS_URI", error.to_string())),
         },
         (None, jwks) => match KeySet::inline(jwks.unwrap_or_default().as_bytes()) {
@@ -251,7 +251,7 @@ fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Resul
 }
 
 /// `OpenID` Connect Discovery 1.0, 4.
-fn discovery(issuer: &str) -> Result<Issuer, ConfigError> {
+fn discovery(issuer: &str) -> Result<Location, ConfigError> {
     let fault = |fault: &str| {
         let when = "where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
         ConfigError { variable: "TOKEN_ISSUER", fault: format!("{fault}, {when}") }
@@ -262,7 +262,7 @@ fn discovery(issuer: &str) -> Result<Issuer, ConfigError> {
     }
     let metadata = format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer));
     let metadata = RemoteUrl::configured(&metadata).map_err(|error| fault(&error.to_string()))?;
-    Ok(Issuer { id: issuer.to_owned(), metadata })
+    Ok(Location::Discovery { issuer: issuer.to_owned(), metadata })
 }
 
 #[cfg(test)]
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults() {
+    fn variables_that_are_not_set_have_their_defaults() {
         let config = config(&[]).unwrap();
         assert_eq!(config.table_name, "distributors");
         assert_eq!(config.token_rules.audience, HashSet::from(["api".to_owned()]));
@@ -299,13 +299,14 @@ mod tests {
         assert_eq!(config.host_policy, HostPolicy::Public);
         assert!(config.prime);
         assert_eq!(config.metrics_namespace.as_deref(), Some("UpdateDistributor"));
-        let KeySource::Discovery(issuers) = config.key_source else { panic!("keys are found by discovery") };
-        let metadata: Vec<_> = issuers.iter().map(|issuer| issuer.metadata.to_string()).collect();
-        assert_eq!(metadata, ["https://issuer.example/.well-known/openid-configuration"]);
+        let KeySource::Remote(locations) = config.key_source else { panic!("keys are found by discovery") };
+        let [Location::Discovery { issuer, metadata }] = &locations[..] else { panic!("of one issuer") };
+        assert_eq!(issuer, "https://issuer.example");
+        assert_eq!(metadata.to_string(), "https://issuer.example/.well-known/openid-configuration");
     }
 
     #[test]
-    fn settings() {
+    fn variables_that_are_set_are_read() {
         let config = config(&[
             ("TOKEN_AUDIENCE", " a , b"),
             ("TOKEN_JWKS", JWKS),
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_or_invalid() {
+    fn the_first_invalid_variable_is_named_with_what_it_should_be() {
         #[track_caller]
         fn check(settings: &[(&str, &str)], expected: &str) {
             assert_eq!(
@@ -421,7 +422,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn not_utf8() {
+    fn a_value_must_be_utf8() {
         use std::os::unix::ffi::OsStringExt;
 
         let error = Config::from_env(|_| Some(OsString::from_vec(vec![0xff]))).err().unwrap();

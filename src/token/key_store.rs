@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use super::key_set::{KeySet, KeySetError, Skipped};
-use super::remote::{FetchError, Location, RemoteUrl};
+use super::remote::{FetchError, Location};
 use crate::clock::Clock;
 use crate::problem::{Code, Problem};
 
@@ -34,31 +34,18 @@ const SETTLE_AFTER_FAILURE: Duration = Duration::from_millis(300);
 
 /// The source of the keys that tokens are verified with.
 pub enum KeySource {
-    /// In the configuration, for every issuer.
+    /// The configuration: one set for every issuer.
     Inline(KeySet),
-    /// In a JWK set behind a URL, for every issuer.
-    Jwks(RemoteUrl),
-    /// The `jwks_uri` in the metadata of each issuer (`OpenID` Connect Discovery 1.0).
-    Discovery(Vec<Issuer>),
-}
-
-/// An issuer whose keys are found by discovery.
-pub struct Issuer {
-    /// Its identifier, which its metadata must name.
-    pub id: String,
-    /// The URL of its metadata.
-    pub metadata: RemoteUrl,
+    /// These places, each for the issuers that it [serves](Location::serves).
+    Remote(Vec<Location>),
 }
 
 /// The keys of all issuers, fetched when they have to be.
-pub struct KeyStore {
-    source: Source,
-}
+pub struct KeyStore(Sets);
 
-enum Source {
+enum Sets {
     Inline(Arc<KeySet>),
-    Shared(Arc<Remote>),
-    PerIssuer(Vec<(String, Arc<Remote>)>),
+    Remote(Vec<Arc<Remote>>),
 }
 
 /// The keys for one token.
@@ -83,20 +70,13 @@ impl KeyStore {
                 renewal: Mutex::default(),
             })
         };
-        let source = match source {
+        match source {
             KeySource::Inline(set) => {
                 warn_of(&set.skipped);
-                Source::Inline(Arc::new(set))
+                Self(Sets::Inline(Arc::new(set)))
             }
-            KeySource::Jwks(url) => Source::Shared(remote(Location::Jwks(url))),
-            KeySource::Discovery(issuers) => Source::PerIssuer(
-                issuers
-                    .into_iter()
-                    .map(|Issuer { id, metadata }| (id.clone(), remote(Location::Discovery { issuer: id, metadata })))
-                    .collect(),
-            ),
-        };
-        Self { source }
+            KeySource::Remote(locations) => Self(Sets::Remote(locations.into_iter().map(remote).collect())),
+        }
     }
 
     /// Fetches the keys of every issuer, where they are not inline, at most until `deadline`. A fetch that fails is
@@ -106,7 +86,7 @@ impl KeyStore {
     ///
     /// The error of each issuer that could not be reached. The first request will try again.
     pub async fn prepare(&self, deadline: Instant) -> Result<(), Vec<FetchError>> {
-        let prepared = join_all(self.remotes().map(|remote| remote.prepare(deadline))).await;
+        let prepared = join_all(self.remotes().iter().map(|remote| remote.prepare(deadline))).await;
         let errors: Vec<_> = prepared.into_iter().filter_map(Result::err).collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
@@ -118,11 +98,10 @@ impl KeyStore {
     ///
     /// `keys_unavailable` if there is no set, or the key cannot be fetched before `deadline`.
     pub async fn keys_for(&self, issuer: &str, kid: Option<&str>, deadline: Instant) -> Result<Keys, Problem> {
-        match &self.source {
-            Source::Inline(set) => Ok(Keys { set: Arc::clone(set), stale_because: None }),
-            Source::Shared(remote) => Remote::keys_for(remote, kid, deadline).await,
-            Source::PerIssuer(issuers) => match issuers.iter().find(|(id, _)| id == issuer) {
-                Some((_, remote)) => Remote::keys_for(remote, kid, deadline).await,
+        match &self.0 {
+            Sets::Inline(set) => Ok(Keys { set: Arc::clone(set), stale_because: None }),
+            Sets::Remote(remotes) => match remotes.iter().find(|remote| remote.location.serves(issuer)) {
+                Some(remote) => Remote::keys_for(remote, kid, deadline).await,
                 None => Err(unavailable("the issuer has no keys")),
             },
         }
@@ -144,17 +123,15 @@ impl KeyStore {
         }
     }
 
-    fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
-        let (shared, per_issuer) = match &self.source {
-            Source::Inline(_) => (None, &[][..]),
-            Source::Shared(remote) => (Some(remote), &[][..]),
-            Source::PerIssuer(issuers) => (None, &issuers[..]),
-        };
-        shared.into_iter().chain(per_issuer.iter().map(|(_, remote)| remote))
+    fn remotes(&self) -> &[Arc<Remote>] {
+        match &self.0 {
+            Sets::Inline(_) => &[],
+            Sets::Remote(remotes) => remotes,
+        }
     }
 }
 
-/// The keys of one issuer, which are fetched.
+/// A set that is fetched.
 struct Remote {
     location: Location,
     http: SharedHttpConnector,
@@ -374,6 +351,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::token::remote::RemoteUrl;
 
     const A: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     const B: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"b","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
@@ -436,7 +414,11 @@ mod tests {
             let started = Instant::now();
             let clock = Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_hours(24) + started.elapsed());
             let url = RemoteUrl::configured("https://issuer.example/jwks").unwrap();
-            let store = KeyStore::new(KeySource::Jwks(url), &SharedHttpConnector::new(script.clone()), &clock);
+            let store = KeyStore::new(
+                KeySource::Remote(vec![Location::Jwks(url)]),
+                &SharedHttpConnector::new(script.clone()),
+                &clock,
+            );
             Self { store, script }
         }
 
@@ -669,7 +651,11 @@ mod tests {
         let script = Script::default();
         lock(&script.0).push(Keys(&[A]));
         let url = RemoteUrl::configured("https://issuer.example/jwks").unwrap();
-        let store = KeyStore::new(KeySource::Jwks(url), &SharedHttpConnector::new(script.clone()), &clock);
+        let store = KeyStore::new(
+            KeySource::Remote(vec![Location::Jwks(url)]),
+            &SharedHttpConnector::new(script.clone()),
+            &clock,
+        );
         store.prepare(later(2_000)).await.unwrap();
         *lock(&set_back) = true;
         *lock(&script.0) = vec![Status(500)];

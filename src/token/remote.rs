@@ -205,6 +205,15 @@ pub enum Location {
 }
 
 impl Location {
+    /// Returns whether the set is that of this issuer. A URL in the configuration is for every issuer.
+    #[must_use]
+    pub fn serves(&self, issuer: &str) -> bool {
+        match self {
+            Self::Jwks(_) => true,
+            Self::Discovery { issuer: own, .. } => own == issuer,
+        }
+    }
+
     /// Fetches the set, at most until `deadline`.
     ///
     /// # Errors
