@@ -89,13 +89,13 @@ async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError
         let invocation = invocation(id, &headers);
         let result = app.invoke(&event, &invocation).await;
         let (outcome, body) = match &result {
-            Ok(response) => ("response", serde_json::to_vec(response)),
-            Err(invalid) => ("error", serde_json::to_vec(&Diagnostic::from(*invalid))),
+            Ok(response) => (Outcome::Response, serde_json::to_vec(response)),
+            Err(invalid) => (Outcome::Error, serde_json::to_vec(&Diagnostic::from(*invalid))),
         };
         // Strings, numbers and booleans: serialization cannot fail.
         let body = body.unwrap_or_default();
-        if let Err(error) = respond(api, id, headers.get(INVOCATION_ID), outcome, body).await {
-            error!("the {outcome} could not be delivered: {error}");
+        if let Err(error) = post(api, id, headers.get(INVOCATION_ID), outcome, body).await {
+            error!("the {} could not be delivered: {error}", outcome.name());
         }
         app.settle(&invocation).await;
     }
@@ -124,26 +124,63 @@ fn invocation(id: &HeaderValue, headers: &HeaderMap) -> Invocation {
     Invocation { request_id: text(id), deadline, trace_id: headers.get(TRACE_ID).map(text) }
 }
 
+/// What has come of an invocation.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Response,
+    Error,
+}
+
+impl Outcome {
+    /// Returns its name in the paths of the Runtime API.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The reason why an outcome could not be delivered.
+#[derive(Debug)]
+enum DeliveryError {
+    /// The request could not be made, or there was no response to it.
+    Failed(BoxError),
+    /// The response has this status.
+    Status(StatusCode),
+}
+
+impl fmt::Display for DeliveryError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => formatter.write_str(&chain(&**error)),
+            Self::Status(status) => write!(formatter, "status {status}"),
+        }
+    }
+}
+
+impl std::error::Error for DeliveryError {}
+
 /// Posts the outcome of an invocation.
-async fn respond(
+async fn post(
     api: &PooledClient,
     id: &HeaderValue,
     invocation_id: Option<&HeaderValue>,
-    outcome: &str,
+    outcome: Outcome,
     body: Vec<u8>,
-) -> Result<(), String> {
+) -> Result<(), DeliveryError> {
     let id = percent_encode(id.as_bytes(), ENCODED);
-    let mut request = build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{outcome}"));
+    let mut request = build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{}", outcome.name()));
     if let Some(invocation_id) = invocation_id {
         request = request.header(INVOCATION_ID, invocation_id);
     }
-    if outcome == "error" {
+    if let Outcome::Error = outcome {
         request = request.header("lambda-runtime-function-error-type", "unhandled");
     }
-    let request: Request<Body> = request.body(Body::from(body)).map_err(|error| error.to_string())?;
-    let response = api.call(request).await.map_err(|error| chain(&*error))?;
+    let request: Request<Body> = request.body(Body::from(body)).map_err(|error| DeliveryError::Failed(error.into()))?;
+    let response = api.call(request).await.map_err(DeliveryError::Failed)?;
     let status = response.status();
     // Read to its end, so that the connection can be used again. What it says besides its status is not needed.
     let _ = response.into_body().collect().await;
-    if status.is_success() { Ok(()) } else { Err(format!("status {status}")) }
+    if status.is_success() { Ok(()) } else { Err(DeliveryError::Status(status)) }
 }
