@@ -222,7 +222,7 @@ async fn count(binary: &Path, world: &World, requests: usize, tokens: usize) -> 
     api.ready().await;
     for token in tokens.iter().cycle().take(requests) {
         let event = Request::put(token, SET).event(FrontEnd::HttpApi).to_string();
-        assert_eq!(api.invoke(event.as_bytes()).await.answer().outcome(), "200");
+        assert_eq!(api.invoke(event.as_bytes()).await.response().outcome(), "200");
         api.ready().await;
     }
     // Without a Runtime API the process ends, and valgrind writes what it has counted.

@@ -1,5 +1,5 @@
 //! A hundred thousand requests through one process, one at a time and eight at once: memory, file descriptors and
-//! sockets stay as they are, and every answer is the answer to its own request.
+//! sockets stay as they are, and every response is the response to its own request.
 
 // A benchmark prints, and what it cannot measure ends it.
 #![allow(
@@ -23,7 +23,7 @@ use testing::embedded::NODE;
 use testing::function::embedded;
 use testing::issuer::{Issuer, claims};
 use testing::process::Process;
-use testing::request::{Answer, FrontEnd, Request};
+use testing::request::{FrontEnd, Request, Response};
 
 const REQUESTS: usize = 100_000;
 /// A tenth for the process to reach its size, then this often a look at it.
@@ -58,9 +58,9 @@ async fn run(concurrency: usize) -> bool {
                 }
                 let event = request(&token, number).event(FrontEnd::HttpApi).to_string();
                 let sent = Instant::now();
-                let answer = process.invoke(event.as_bytes()).await.answer();
+                let response = process.invoke(event.as_bytes()).await.response();
                 times.lock().unwrap().push(sent.elapsed());
-                check(number, &answer);
+                check(number, &response);
             }
         });
         join_all(workers).await;
@@ -85,7 +85,7 @@ async fn run(concurrency: usize) -> bool {
     grown <= 1.05 && last.descriptors < first.descriptors + concurrency
 }
 
-/// Each answers with something that only this request has.
+/// The response to each contains something that only this request has.
 fn request(token: &str, number: usize) -> Request {
     match number % 4 {
         0 => Request::put(token, &format!(r#"{{"member-{number}":1}}"#)),
@@ -94,11 +94,11 @@ fn request(token: &str, number: usize) -> Request {
     }
 }
 
-fn check(number: usize, answer: &Answer) {
+fn check(number: usize, response: &Response) {
     match number % 4 {
-        0 => assert_eq!(answer.body["errors"][0]["pointer"], format!("/member-{number}")),
-        1 => assert_eq!(answer.outcome(), "412 precondition_failed"),
-        _ => assert_eq!(answer.body["meta"]["path"], format!("/{number}"), "{answer:?}"),
+        0 => assert_eq!(response.body["errors"][0]["pointer"], format!("/member-{number}")),
+        1 => assert_eq!(response.outcome(), "412 precondition_failed"),
+        _ => assert_eq!(response.body["meta"]["path"], format!("/{number}"), "{response:?}"),
     }
 }
 

@@ -224,7 +224,7 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     push("init CPU (ms)", milliseconds(init_cpu));
     push("first call (ms)", milliseconds(first));
     push("cold (ms)", milliseconds(init + first));
-    push("CPU to first answer (ms)", milliseconds(first_cpu));
+    push("CPU to first response (ms)", milliseconds(first_cpu));
     if share.is_none() {
         for (operation, body) in OPERATIONS {
             for _ in 0..WARMING {
@@ -259,7 +259,7 @@ async fn measure_concurrent(world: &World, variant: &Variant<'_>, samples: &mut 
             let token = &variant.tokens[number % variant.tokens.len()];
             let event = Request::put(token, OPERATIONS[0].1).event(FrontEnd::HttpApi).to_string();
             let sent = Instant::now();
-            assert_eq!(api.invoke(event.as_bytes()).await.answer().outcome(), "200");
+            assert_eq!(api.invoke(event.as_bytes()).await.response().outcome(), "200");
             milliseconds(sent.elapsed())
         };
         stream::iter((0..count).map(invoke)).buffer_unordered(CONCURRENCY).collect::<Vec<_>>()
@@ -365,7 +365,7 @@ async fn invoke(api: &RuntimeApi, event: &str) -> Duration {
     let sent = Instant::now();
     let outcome = api.invoke(event.as_bytes()).await;
     let elapsed = sent.elapsed();
-    assert_eq!(outcome.answer().outcome(), "200");
+    assert_eq!(outcome.response().outcome(), "200");
     api.ready().await;
     elapsed
 }
@@ -392,7 +392,7 @@ fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<
         figures.insert("ES256, new/floor".to_owned(), json!(ratio(3)));
         table.insert(name.to_owned(), figures.into());
     };
-    for figure in ["init (ms)", "init CPU (ms)", "first call (ms)", "cold (ms)", "CPU to first answer (ms)"] {
+    for figure in ["init (ms)", "init CPU (ms)", "first call (ms)", "cold (ms)", "CPU to first response (ms)"] {
         row(figure, 50, figure);
     }
     for figure in ["init (ms)", "first call (ms)", "cold (ms)"] {

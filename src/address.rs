@@ -31,7 +31,7 @@ pub fn is_this_machine(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    /// Answers for virtual machines of Azure only: DHCP, DNS, the guest agent's secrets.
+    /// Serves virtual machines of Azure only: DHCP, DNS, the guest agent's secrets.
     const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
     let entry = IPV4.iter().filter(|(net, _)| net.contains(&address)).max_by_key(|(net, _)| net.prefix_len());

@@ -1,4 +1,4 @@
-//! The members of the request's body → the change of `meta`, or every error.
+//! The bytes of the request's body → the change of `meta`, or every error.
 //!
 //! Inside `meta`, a member that is `null` counts as absent, since many serializers write unset members so. Its name
 //! must be known all the same.
@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::error::Error;
 
-use crate::json::Json;
-use crate::problem::InvalidMember;
+use crate::json::{self, Json, Malformed};
+use crate::problem::{Code, InvalidMember, Problem};
 use crate::update::Change;
 use crate::webhook::{Authentication, Host, HostPolicy, Meta, Method, Password, Path, Scheme, Token, Username};
 
@@ -15,23 +15,27 @@ use crate::webhook::{Authentication, Host, HostPolicy, Meta, Method, Password, P
 /// it received.
 const READ_ONLY: [&str; 4] = ["id", "node_id", "created_at", "updated_at"];
 
-/// Reads the members of a body.
+/// Reads a body.
 ///
 /// # Errors
 ///
-/// Every invalid member, in the order of the body, and then those that are missing.
-pub fn change(members: &[(Cow<'_, str>, Json<'_>)], host_policy: HostPolicy) -> Result<Change, Vec<InvalidMember>> {
+/// `malformed_json` if it is not one JSON object, after one byte order mark at most (RFC 8259, 8.1 lets a reader ignore
+/// it). `invalid_body` with every invalid member, in the order of the body, and then those that are missing.
+pub fn change(body: &[u8], host_policy: HostPolicy) -> Result<Change, Problem> {
+    let members = match json::parse(json::without_byte_order_mark(body)) {
+        Ok(Json::Object(members)) => members,
+        Ok(_) => return Err(malformed(Malformed { line: 1, column: 1 })),
+        Err(place) => return Err(malformed(place)),
+    };
     let mut reader = Reader { host_policy, errors: Vec::new(), missing: Vec::new() };
-    let mut change = Change::Keep;
-    for (name, value) in members {
-        match name.as_ref() {
-            "meta" => change = reader.meta(value),
-            name if READ_ONLY.contains(&name) => {}
-            name => reader.unknown("", name),
-        }
-    }
+    let change = reader.change(&members);
     reader.errors.append(&mut reader.missing);
-    if reader.errors.is_empty() { Ok(change) } else { Err(reader.errors) }
+    if reader.errors.is_empty() { Ok(change) } else { Err(Problem::invalid_body(reader.errors)) }
+}
+
+fn malformed(Malformed { line, column }: Malformed) -> Problem {
+    let detail = format!("the body is not one JSON object: line {line}, column {column}");
+    Problem::new(Code::MalformedJson, detail)
 }
 
 const META: &str = "/meta";
@@ -45,6 +49,18 @@ struct Reader {
 }
 
 impl Reader {
+    fn change(&mut self, members: &[(Cow<'_, str>, Json<'_>)]) -> Change {
+        let mut change = Change::Keep;
+        for (name, value) in members {
+            match name.as_ref() {
+                "meta" => change = self.meta(value),
+                name if READ_ONLY.contains(&name) => {}
+                name => self.unknown("", name),
+            }
+        }
+        change
+    }
+
     fn meta(&mut self, value: &Json<'_>) -> Change {
         let members = match value {
             Json::Null => return Change::Remove,
@@ -87,8 +103,10 @@ impl Reader {
         };
         let parent = AUTHENTICATION;
         // `type` may come last, so it is looked up first: the other members depend on it.
-        let basic =
-            members.iter().any(|(name, value)| name == "type" && *value == Json::Number(Scheme::Basic.number()));
+        let scheme = members.iter().find_map(|member| match member {
+            (name, Json::Number(number)) if name == "type" => Scheme::from_number(number).ok(),
+            _ => None,
+        });
         let mut authentication = Authentication { scheme: None, username: None, password: None, token: None };
         for (name, value) in members {
             match name.as_ref() {
@@ -98,7 +116,8 @@ impl Reader {
                     authentication.scheme = self.record_error(parent, name, Scheme::from_number(number));
                 }
                 "username" => {
-                    let username = |text: &str| if basic { Username::basic(text) } else { Username::new(text) };
+                    let is_basic = scheme == Some(Scheme::Basic);
+                    let username = |text: &str| if is_basic { Username::basic(text) } else { Username::new(text) };
                     authentication.username = self.string(parent, name, value, username);
                 }
                 "password" => authentication.password = self.string(parent, name, value, Password::new),
@@ -106,13 +125,13 @@ impl Reader {
                 name => self.unknown(parent, name),
             }
         }
-        for required in ["username", "password"] {
-            if basic && !members.iter().any(|(name, value)| name == required && *value != Json::Null) {
-                self.missing.push(InvalidMember {
-                    pointer: pointer(parent, required),
-                    detail: "is required where type is 1".into(),
-                });
-            }
+        if let Some(scheme) = scheme {
+            let is_missing =
+                |required: &&&str| !members.iter().any(|(name, value)| name == **required && *value != Json::Null);
+            self.missing.extend(scheme.required().iter().filter(is_missing).map(|required| InvalidMember {
+                pointer: pointer(parent, required),
+                detail: format!("is required where type is {}", scheme.number()).into(),
+            }));
         }
         Some(authentication)
     }
@@ -151,23 +170,23 @@ fn pointer(parent: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
 
-    fn faults(text: &str, host_policy: HostPolicy) -> Vec<(String, String)> {
-        let Json::Object(members) = json::parse(text.as_bytes()).unwrap() else { panic!("an object: {text}") };
-        let faults = change(&members, host_policy).err().unwrap_or_default();
-        faults.into_iter().map(|fault| (fault.pointer, fault.detail.into_owned())).collect()
+    fn errors(text: &str, host_policy: HostPolicy) -> Vec<(String, String)> {
+        let Err(problem) = change(text.as_bytes(), host_policy) else { return Vec::new() };
+        assert_eq!(problem.code, Code::InvalidBody, "{text}");
+        let members = problem.invalid_members();
+        members.iter().map(|member| (member.pointer.clone(), member.detail.to_string())).collect()
     }
 
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
-        let faults = faults(text, HostPolicy::Public);
-        let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
-        assert_eq!(pointers, expected, "{text}: {faults:?}");
+        let errors = errors(text, HostPolicy::Public);
+        let pointers: Vec<_> = errors.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(pointers, expected, "{text}: {errors:?}");
     }
 
     #[test]
-    fn what_fits() {
+    fn a_valid_body_has_no_errors() {
         for text in [
             "{}",
             r#"{"meta":null}"#,
@@ -191,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not() {
+    fn each_invalid_member_is_named_by_its_pointer() {
         check(r#"{"x":1}"#, &["/x"]);
         check(r#"{"":1}"#, &["/"]);
         check(r#"{"a/b~c":1}"#, &["/a~1b~0c"]);
@@ -241,27 +260,27 @@ mod tests {
     }
 
     #[test]
-    fn details() {
+    fn the_detail_says_what_a_member_must_be() {
         for (member, detail) in [
             (r#""path":1"#, "must be a string"),
             (r#""authentication":1"#, "must be an object"),
             (r#""x":null"#, "is not a member that can be set"),
         ] {
-            let faults = faults(&format!(r#"{{"meta":{{{member}}}}}"#), HostPolicy::Public);
-            assert_eq!(faults.iter().map(|(_, detail)| detail).collect::<Vec<_>>(), [detail], "{member}");
+            let errors = errors(&format!(r#"{{"meta":{{{member}}}}}"#), HostPolicy::Public);
+            assert_eq!(errors.iter().map(|(_, detail)| detail).collect::<Vec<_>>(), [detail], "{member}");
         }
     }
 
     #[test]
     fn no_detail_repeats_a_secret() {
         let body = r#"{"meta":{"host":"https://u:HOSTSECRET@x.example/","authentication":{"type":1,"username":"u","password":"SECRET\n","token":"SECRET\n"}}}"#;
-        let faults = faults(body, HostPolicy::Public);
-        assert_eq!(faults.len(), 3);
-        assert!(!format!("{faults:?}").contains("SECRET"));
+        let errors = errors(body, HostPolicy::Public);
+        assert_eq!(errors.len(), 3);
+        assert!(!format!("{errors:?}").contains("SECRET"));
     }
 
     #[test]
-    fn hosts() {
+    fn hosts_are_accepted_as_the_policy_allows() {
         #[derive(serde::Deserialize)]
         struct Hosts {
             public: Vec<String>,
@@ -272,25 +291,25 @@ mod tests {
 
         let hosts: Hosts = serde_json::from_str(include_str!("../tests/data/hosts.json")).unwrap();
         let body = |host: &str| serde_json::json!({"meta": {"host": host}}).to_string();
-        let refused = |host: &str, policy| !faults(&body(host), policy).is_empty();
-        // Told once, and the fault that would remain.
+        let refused = |host: &str, policy| !errors(&body(host), policy).is_empty();
+        // Of two errors, the one that would remain.
         for host in ["http://0x7f.1", "http://127.1", "http://LOCALHOST:080", "https://10.0.0.01/"] {
-            assert_eq!(faults(&body(host), HostPolicy::Public)[0].1, "must be a publicly reachable host", "{host}");
-            assert!(faults(&body(host), HostPolicy::Any)[0].1.starts_with("must be written plainly, as "), "{host}");
+            assert_eq!(errors(&body(host), HostPolicy::Public)[0].1, "must be a publicly reachable host", "{host}");
+            assert!(errors(&body(host), HostPolicy::Any)[0].1.starts_with("must be in canonical form: "), "{host}");
         }
         for host in &hosts.public {
-            assert!(!refused(host, HostPolicy::Public), "{host}: {:?}", faults(&body(host), HostPolicy::Public));
+            assert!(!refused(host, HostPolicy::Public), "{host}: {:?}", errors(&body(host), HostPolicy::Public));
         }
         for host in &hosts.private {
             assert!(refused(host, HostPolicy::Public), "{host}");
-            assert!(!refused(host, HostPolicy::Any), "{host}: {:?}", faults(&body(host), HostPolicy::Any));
+            assert!(!refused(host, HostPolicy::Any), "{host}: {:?}", errors(&body(host), HostPolicy::Any));
         }
         for host in &hosts.refused {
             assert!(refused(host, HostPolicy::Any), "{host}");
         }
         for (host, plain) in &hosts.plain {
-            let detail = &faults(&body(host), HostPolicy::Any)[0].1;
-            assert_eq!(*detail, format!("must be written plainly, as {plain}"), "{host}");
+            let detail = &errors(&body(host), HostPolicy::Any)[0].1;
+            assert_eq!(*detail, format!("must be in canonical form: {plain}"), "{host}");
         }
         let label = "a".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "b".repeat(61));

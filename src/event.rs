@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use lambda_http::lambda_runtime::Diagnostic;
-use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json::Pairs;
@@ -51,7 +51,7 @@ impl<'a> Event<'a> {
     ///
     /// [`InvalidEvent`] for what no HTTP front end sends. The parts of an HTTP event may have any shape.
     pub fn parse(raw: &'a [u8]) -> Result<Self, InvalidEvent> {
-        let members: Members<'a> = serde_json::from_slice(raw).map_err(|_| InvalidEvent)?;
+        let members: Object<'a> = serde_json::from_slice(raw).map_err(|_| InvalidEvent)?;
         let context = members.object("requestContext");
         let in_context = |name: &str| context.as_ref().and_then(|context| context.find(name));
         // Whatever they are, even null: that they are there makes it an HTTP event.
@@ -92,7 +92,8 @@ pub struct InvalidEvent;
 
 impl InvalidEvent {
     /// The text for the invoker.
-    pub const MESSAGE: &'static str = "the event is none of an HTTP API, a REST API, a load balancer or a function URL";
+    pub const MESSAGE: &'static str =
+        "the event is not that of an HTTP API, a REST API, a load balancer or a function URL";
 }
 
 impl fmt::Debug for InvalidEvent {
@@ -107,9 +108,10 @@ impl From<InvalidEvent> for Diagnostic {
     }
 }
 
-type Members<'a> = Pairs<Text<'a>, &'a RawValue>;
+/// An object of an event. The last member with a name counts, and a name may be any string.
+type Object<'a> = Pairs<Text<'a>, &'a RawValue>;
 
-impl<'a> Members<'a> {
+impl<'a> Object<'a> {
     /// Returns the last member with this name.
     fn find(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.0.iter().rev().find(|(key, _)| *key.0 == *name.as_bytes());
@@ -126,8 +128,9 @@ impl<'a> Members<'a> {
 }
 
 /// A JSON string as bytes: UTF-8, but for lone surrogates, which only an escape can hold and a `str` cannot.
-#[derive(PartialEq)]
-pub struct Text<'a>(pub Cow<'a, [u8]>);
+#[derive(Deserialize, PartialEq)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, [u8]>);
 
 impl<'a> Text<'a> {
     /// Returns the string, or `None` if the value is of another type.
@@ -146,37 +149,12 @@ impl<'a> Text<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-
-            // Never shown: the caller reports the part of the event that is not a string.
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
-            }
-
-            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(bytes)))
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(bytes.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_bytes(TextVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn http_events() {
+    fn http_events_are_told_by_their_members() {
         #[track_caller]
         fn check(event: &str, expected: Result<FrontEnd, InvalidEvent>) {
             assert_eq!(Event::parse(event.as_bytes()).map(|event| event.front_end), expected, "{event}");

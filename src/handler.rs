@@ -19,7 +19,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::Distributor;
 use crate::event::{Event, InvalidEvent};
-use crate::json::{self, Json, Malformed};
 use crate::log::{Entry, Log};
 use crate::problem::{Code, Problem};
 use crate::request::{self, Request};
@@ -180,9 +179,7 @@ impl App {
         let id = *entry.distributor_id.insert(segment.id()?);
         let if_match = request.if_match()?;
         request.require_json()?;
-        let body = request.body()?;
-        let members = object(&body)?;
-        let change = body::change(&members, self.host_policy).map_err(Problem::invalid_body)?;
+        let change = body::change(&request.body()?, self.host_policy)?;
         entry.operation = Some(operation(&change));
         let call = entry.call.insert(Call::default());
         self.store.update(Update { id, access, if_match, change }, deadline, call).await
@@ -196,17 +193,6 @@ impl App {
             entry.node_id = Some(node);
         }
         Ok(access)
-    }
-}
-
-fn object(body: &[u8]) -> Result<Vec<(std::borrow::Cow<'_, str>, Json<'_>)>, Problem> {
-    let malformed = |Malformed { line, column }| {
-        let detail = format!("the body is not one JSON object: line {line}, column {column}");
-        Problem::new(Code::MalformedJson, detail)
-    };
-    match json::parse(json::without_byte_order_mark(body)).map_err(malformed)? {
-        Json::Object(members) => Ok(members),
-        _ => Err(malformed(Malformed { line: 1, column: 1 })),
     }
 }
 

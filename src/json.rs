@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A JSON value, as far as the rules of the body need to see into it.
@@ -50,7 +51,7 @@ pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
     let text = std::str::from_utf8(text).map_err(|error| position(text, error.valid_up_to()))?;
     let raw: &RawValue =
         serde_json::from_str(text).map_err(|error| Malformed { line: error.line(), column: error.column().max(1) })?;
-    Reader { text }.value(raw.get(), 1)
+    Parser { text }.value(raw.get(), 1)
 }
 
 /// Returns a text without the one byte order mark that a reader may ignore (RFC 8259, 8.1).
@@ -78,8 +79,7 @@ impl<'a> Members<'a> {
     /// Reads a whole text as one object. `None` if it is anything else, or has a member twice.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let members = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.0;
-        let members: Vec<_> = members.into_iter().map(|(name, value)| (name.0, value)).collect();
+        let members = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.named();
         first_duplicate(&members).is_none().then_some(Self(members))
     }
 
@@ -109,11 +109,11 @@ impl<'a> Members<'a> {
     }
 }
 
-struct Reader<'a> {
+struct Parser<'a> {
     text: &'a str,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Parser<'a> {
     /// `raw` is a part of `self.text` that is known to be one well-formed JSON value without white space around it.
     fn value(&self, raw: &'a str, level: usize) -> Result<Json<'a>, Malformed> {
         let nested = matches!(raw.as_bytes().first(), Some(b'{' | b'['));
@@ -131,13 +131,12 @@ impl<'a> Reader<'a> {
                 Ok(Json::Array)
             }
             Some(b'{') => {
-                let members = self.read::<Pairs<Name<'a>, &'a RawValue>>(raw)?.0;
-                let members: Vec<_> = members.into_iter().map(|(name, value)| (name.0, value)).collect();
+                let members = self.read::<Pairs<Name<'a>, &'a RawValue>>(raw)?.named();
                 if let Some(duplicate) = first_duplicate(&members) {
                     return Err(self.at(duplicate.get()));
                 }
-                let members = members.into_iter().map(|(name, value)| Ok((name, self.value(value.get(), level + 1)?)));
-                members.collect::<Result<_, _>>().map(Json::Object)
+                let values = members.into_iter().map(|(name, value)| Ok((name, self.value(value.get(), level + 1)?)));
+                values.collect::<Result<_, _>>().map(Json::Object)
             }
             _ => Ok(Json::Number(raw)),
         }
@@ -199,31 +198,14 @@ impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K
     }
 }
 
-/// A string that is borrowed where the text has it without escapes; serde's own `Cow` never borrows.
-struct Name<'a>(Cow<'a, str>);
+/// A string that is borrowed where the text has it without escapes; without the attribute, `Cow` never borrows.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-
-            // Never shown: the caller reports the place of the error.
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, string: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(string)))
-            }
-
-            fn visit_str<E>(self, string: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(string.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(NameVisitor)
+impl<'a, V> Pairs<Name<'a>, V> {
+    fn named(self) -> Vec<(Cow<'a, str>, V)> {
+        self.0.into_iter().map(|(Name(name), value)| (name, value)).collect()
     }
 }
 
@@ -232,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn well_formed() {
+    fn well_formed_texts_are_accepted() {
         for text in [
             "{}",
             r#" {"a":1e400} "#,
@@ -251,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_on_which_parsers_disagree() {
+    fn texts_on_which_parsers_disagree_are_read_strictly() {
         #[derive(serde::Deserialize)]
         struct Texts {
             accepted: Vec<String>,
@@ -281,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn trees() {
+    fn values_keep_order_and_spelling() {
         let text = |text: &'static str| Cow::Borrowed(text);
         for (json, expected) in [
             ("null", Json::Null),
@@ -300,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_with_its_position() {
+    fn a_malformed_text_has_its_position() {
         #[track_caller]
         fn check(text: &[u8], line: usize, column: usize) {
             assert_eq!(parse(text), Err(Malformed { line, column }), "{}", String::from_utf8_lossy(text));

@@ -163,7 +163,7 @@ impl Problem {
     pub fn invalid_body(members: Vec<InvalidMember>) -> Self {
         Self {
             extra: Extra::InvalidMembers(members),
-            ..Self::new(Code::InvalidBody, "the body has members that do not fit; errors lists them")
+            ..Self::new(Code::InvalidBody, "the body has invalid members; see `errors`")
         }
     }
 
@@ -192,6 +192,15 @@ impl Problem {
     #[must_use]
     pub fn because(self, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: Some(reason.into()), ..self }
+    }
+
+    /// Returns the invalid members of the body. Only `invalid_body` has any.
+    #[must_use]
+    pub fn invalid_members(&self) -> &[InvalidMember] {
+        match &self.extra {
+            Extra::InvalidMembers(members) => members,
+            Extra::Nothing | Extra::Scope(_) | Extra::EntityTag(_) | Extra::Encoding => &[],
+        }
     }
 
     /// Returns the headers that belong to this problem.
@@ -268,10 +277,7 @@ impl Problem {
             code: self.code.name(),
             detail: &self.detail,
             request_id,
-            errors: match &self.extra {
-                Extra::InvalidMembers(members) => members,
-                Extra::Nothing | Extra::Scope(_) | Extra::EntityTag(_) | Extra::Encoding => &[],
-            },
+            errors: self.invalid_members(),
         };
         // Strings and numbers: nothing in it can fail to be written.
         serde_json::to_string(&body).unwrap_or_default()

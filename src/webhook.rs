@@ -161,7 +161,11 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const ALL: [Self; 2] = [Self::Basic, Self::Token];
+    /// Every scheme.
+    pub const ALL: [Self; 2] = [Self::Basic, Self::Token];
+
+    // `Token` stays the last: a scheme that is missing above does not compile.
+    const _ALL_IS_COMPLETE: () = assert!(Self::ALL.len() == Self::Token as usize + 1);
 
     /// Returns the scheme with this number, as JSON writes integers.
     ///
@@ -178,6 +182,15 @@ impl Scheme {
         match self {
             Self::Basic => "1",
             Self::Token => "2",
+        }
+    }
+
+    /// Returns the members of `authentication` that it requires.
+    #[must_use]
+    pub fn required(self) -> &'static [&'static str] {
+        match self {
+            Self::Basic => &["username", "password"],
+            Self::Token => &[],
         }
     }
 }
@@ -360,7 +373,7 @@ impl fmt::Display for InvalidHost {
                 "must have a host name of at most 253 characters in labels of 1 to 63 letters, digits, - or _"
             }
             Self::NotPublic => "must be a publicly reachable host",
-            Self::NotPlain(plain) => return write!(formatter, "must be written plainly, as {plain}"),
+            Self::NotPlain(plain) => return write!(formatter, "must be in canonical form: {plain}"),
         })
     }
 }
@@ -377,7 +390,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn is_public(host: &UrlHost<&str>) -> bool {
-    /// Names that resolvers answer themselves, or that are reserved for private networks.
+    /// Names that resolvers handle themselves (RFC 6761), or that are reserved for private networks.
     const PRIVATE: [&str; 5] = ["localhost", "local", "localdomain", "internal", "home.arpa"];
 
     match host {
@@ -494,7 +507,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths() {
+    fn only_paths_in_canonical_form_are_accepted() {
         #[track_caller]
         fn check(path: &str, expected: bool) {
             assert_eq!(Path::new(path).is_ok(), expected, "{path:?}: {:?}", Path::new(path));
@@ -586,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_schemes() {
+    fn methods_and_schemes_have_numbers_and_names() {
         let methods = [("1", "GET"), ("2", "POST"), ("3", "PUT"), ("4", "PATCH"), ("5", "DELETE")];
         for (number, name) in methods {
             let method = Method::from_number(number).unwrap();

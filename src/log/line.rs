@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn text_lines() {
+    fn text_values_are_quoted_where_they_must_be() {
         for (value, expected) in [
             ("internal_error", "x=internal_error"),
             ("a=b", "x=a=b"),

@@ -302,7 +302,7 @@ fn precondition_failed(distributor: &Distributor) -> Problem {
 }
 
 fn unavailable() -> Problem {
-    Problem::new(Code::StoreUnavailable, "the store did not answer in time; repeat the request")
+    Problem::new(Code::StoreUnavailable, "the store did not respond in time; repeat the request")
 }
 
 fn is_condition_failure(error: &SdkError<UpdateItemError>) -> bool {

@@ -16,7 +16,7 @@ use update_distributor::log::{Level, Log};
 use crate::embedded::{self, Embedded, ID, Item, NODE, TABLE};
 use crate::issuer::{self, AUDIENCE, ISSUER, Issuer};
 use crate::lines::Lines;
-use crate::request::{Answer, FrontEnd, Request};
+use crate::request::{FrontEnd, Request, Response};
 
 pub struct Function {
     pub app: App,
@@ -80,28 +80,28 @@ impl Function {
         Request::put(&self.token, body)
     }
 
-    pub async fn call(&self, request: &Request) -> Answer {
+    pub async fn call(&self, request: &Request) -> Response {
         self.send(&request.event(FrontEnd::HttpApi)).await
     }
 
-    pub async fn send(&self, event: &Value) -> Answer {
+    pub async fn send(&self, event: &Value) -> Response {
         self.raw(event.to_string().as_bytes()).await.expect("an HTTP event")
     }
 
-    pub async fn raw(&self, event: &[u8]) -> Result<Answer, InvalidEvent> {
+    pub async fn raw(&self, event: &[u8]) -> Result<Response, InvalidEvent> {
         self.within(event, Duration::from_secs(30)).await
     }
 
     /// Sends an event with so much time left.
-    pub async fn within(&self, event: &[u8], left: Duration) -> Result<Answer, InvalidEvent> {
+    pub async fn within(&self, event: &[u8], left: Duration) -> Result<Response, InvalidEvent> {
         self.until(event, Some(SystemTime::now() + left)).await
     }
 
     /// Sends an event with this deadline.
-    pub async fn until(&self, event: &[u8], deadline: Option<SystemTime>) -> Result<Answer, InvalidEvent> {
+    pub async fn until(&self, event: &[u8], deadline: Option<SystemTime>) -> Result<Response, InvalidEvent> {
         let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline, trace_id: None };
-        let answer = self.app.invoke(event, &invocation).await?;
-        Ok(Answer::read(&serde_json::to_value(answer).expect("an answer is JSON")))
+        let response = self.app.invoke(event, &invocation).await?;
+        Ok(Response::read(&serde_json::to_value(response).expect("a response is JSON")))
     }
 
     /// The last line of the log.
@@ -121,7 +121,7 @@ impl Function {
 pub async fn item(store: &Embedded) -> Option<Item> {
     let key = AttributeValue::S(ID.to_owned());
     let item = store.client.get_item().table_name(TABLE).key("id", key).consistent_read(true).send().await;
-    item.expect("the store answers").item
+    item.expect("the store responds").item
 }
 
 /// An embedded store with the documented distributor.

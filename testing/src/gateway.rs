@@ -60,19 +60,19 @@ async fn forward(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
         "isBase64Encoded": is_base64,
     });
     let invocation = Invocation { request_id, deadline: Some(SystemTime::now() + TIMEOUT), trace_id: None };
-    let Ok(answer) = app.invoke(event.to_string().as_bytes(), &invocation).await else {
+    let Ok(result) = app.invoke(event.to_string().as_bytes(), &invocation).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let answer = serde_json::to_value(answer).expect("an answer is JSON");
-    http_response(&answer)
+    let result = serde_json::to_value(result).expect("an result is JSON");
+    http_response(&result)
 }
 
-fn http_response(answer: &Value) -> Response<Body> {
-    let status = answer["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok()).expect("a status");
-    let body = answer["body"].as_str().unwrap_or_default().to_owned();
+fn http_response(result: &Value) -> Response<Body> {
+    let status = result["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok()).expect("a status");
+    let body = result["body"].as_str().unwrap_or_default().to_owned();
     let mut response = Response::new(Body::from(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-    for (name, value) in answer["headers"].as_object().into_iter().flatten() {
+    for (name, value) in result["headers"].as_object().into_iter().flatten() {
         let value = value.as_str().and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
         response.headers_mut().append(HeaderName::try_from(name).expect("a name"), value.expect("a value"));
     }

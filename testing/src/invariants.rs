@@ -25,6 +25,7 @@ use update_distributor::event::Event;
 use update_distributor::handler::{App, Invocation};
 use update_distributor::json::{self, Json};
 use update_distributor::log::{Level, Log};
+use update_distributor::problem::Code;
 use update_distributor::request::Request;
 use update_distributor::update::IfMatch;
 use update_distributor::webhook::{Host, HostPolicy};
@@ -39,7 +40,7 @@ const TOKEN: &str = "TOKEN";
 /// In 2100.
 const NEVER: u64 = 4_102_444_800;
 
-/// A front end reads an answer that is well-formed, or nobody sent the event over HTTP; and there is one line of log.
+/// The response to an HTTP event is well-formed, any other event is an error of the invocation, and the log has one line.
 pub fn event(input: &[u8]) {
     with_function(|function| {
         let text = String::from_utf8_lossy(input);
@@ -49,7 +50,7 @@ pub fn event(input: &[u8]) {
             input.to_vec()
         };
         match function.invoke(&event) {
-            Some(answer) => well_formed(&answer),
+            Some(response) => well_formed(&response),
             None => assert!(!is_http_event(&event), "an HTTP event was refused"),
         }
         let log = function.take_log();
@@ -67,13 +68,13 @@ fn is_http_event(event: &[u8]) -> bool {
         || event.pointer("/requestContext/http").is_some()
 }
 
-fn well_formed(answer: &Value) {
-    let status = answer["statusCode"].as_u64().unwrap();
-    assert_ne!(status, 500, "{answer}");
-    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-    assert_eq!(answer["isBase64Encoded"], false);
+fn well_formed(response: &Value) {
+    let status = response["statusCode"].as_u64().unwrap();
+    assert_ne!(status, 500, "{response}");
+    let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+    assert_eq!(response["isBase64Encoded"], false);
     let header =
-        |name: &str| answer["headers"].get(name).or(answer["multiValueHeaders"].get(name).map(|values| &values[0]));
+        |name: &str| response["headers"].get(name).or(response["multiValueHeaders"].get(name).map(|values| &values[0]));
     assert_eq!(header("cache-control").unwrap(), "no-store, no-transform");
     if status == 200 {
         assert_eq!(header("content-type").unwrap(), "application/json");
@@ -86,16 +87,16 @@ fn well_formed(answer: &Value) {
     }
 }
 
-/// What is read is JSON, can be printed and read again, and faults point at what is there.
+/// What is read is JSON, can be printed and read again, and errors point at what is there.
 pub fn body(input: &[u8]) {
     let Ok(tree) = json::parse(input) else { return };
     let printed = print(&tree);
     assert_eq!(json::parse(printed.as_bytes()).as_ref(), Ok(&tree), "{printed}");
-    let Json::Object(members) = &tree else { return };
-    let Err(faults) = body::change(members, HostPolicy::Public) else { return };
-    let value = plain(&tree);
-    let pointers: BTreeSet<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
-    assert_eq!(pointers.len(), faults.len(), "a fault twice: {faults:?}");
+    let Err(problem) = body::change(input, HostPolicy::Public) else { return };
+    let Json::Object(_) = &tree else { return assert_eq!(problem.code, Code::MalformedJson) };
+    let (errors, value) = (problem.invalid_members(), plain(&tree));
+    let pointers: BTreeSet<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
+    assert!(!pointers.is_empty() && pointers.len() == errors.len(), "an error twice, or none: {errors:?}");
     for pointer in pointers {
         let (parent, name) = pointer.rsplit_once('/').expect("a pointer into an object");
         let parent = value.pointer(parent).and_then(Value::as_object).expect("an object");
@@ -299,10 +300,10 @@ fn accepted(token: &str) -> bool {
         "body": "{}",
     });
     with_function(|function| {
-        let answer = function.invoke(event.to_string().as_bytes()).expect("an HTTP event");
+        let response = function.invoke(event.to_string().as_bytes()).expect("an HTTP event");
         function.take_log();
-        well_formed(&answer);
-        answer["statusCode"] == 200
+        well_formed(&response);
+        response["statusCode"] == 200
     })
 }
 
@@ -364,8 +365,8 @@ impl Function {
 
     fn invoke(&self, event: &[u8]) -> Option<Value> {
         let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline: None, trace_id: None };
-        let answer = self.runtime.block_on(self.app.invoke(event, &invocation));
-        answer.ok().map(|answer| serde_json::to_value(answer).unwrap())
+        let response = self.runtime.block_on(self.app.invoke(event, &invocation));
+        response.ok().map(|response| serde_json::to_value(response).unwrap())
     }
 
     fn take_log(&self) -> String {
@@ -373,7 +374,7 @@ impl Function {
     }
 }
 
-/// A store that answers every call with the same item.
+/// A store that responds to every call with the same item.
 #[derive(Debug)]
 struct Store;
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// What DynamoDB answers, with status 400, when it has too much to do.
+/// The body of DynamoDB's response, of status 400, to a request that it throttles.
 pub const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
 
 /// What happens to one request. After the script has ended, all requests pass.
@@ -17,21 +17,21 @@ pub enum Step {
     Pass,
     /// The connection is closed before the request reaches the store.
     ResetBefore,
-    /// The request reaches the store, and the connection is closed before its answer.
+    /// The request reaches the store, and the connection is closed before its response.
     ResetAfter,
-    /// The request reaches the store, and half of its answer comes back.
+    /// The request reaches the store, and half of its response comes back.
     Truncate,
-    /// Nothing is ever answered.
+    /// There is never a response.
     Hang,
-    /// The request reaches the store, and nothing is ever answered.
+    /// The request reaches the store, and there is never a response.
     HangAfter,
-    /// The request reaches the store, and its answer comes back byte by byte, too slowly.
+    /// The request reaches the store, and its response comes back byte by byte, too slowly.
     Trickle,
-    /// This is answered instead.
-    Answer(u16, &'static str),
-    /// The request reaches the store, and this is answered.
-    AnswerAfter(u16, &'static str),
-    /// Nothing is answered, and the request reaches the store when it is released.
+    /// The proxy responds with this itself.
+    Respond(u16, &'static str),
+    /// The request reaches the store, and the proxy responds with this.
+    RespondAfter(u16, &'static str),
+    /// There is no response, and the request reaches the store when it is released.
     Late(Arc<Release>),
 }
 
@@ -122,8 +122,8 @@ async fn connection(
                 return;
             }
             Step::Truncate => {
-                let answer = forward.await;
-                let _ = client.write_all(&answer[..answer.len() - 10]).await;
+                let response = forward.await;
+                let _ = client.write_all(&response[..response.len() - 10]).await;
                 return;
             }
             Step::Hang => return std::future::pending().await,
@@ -146,10 +146,10 @@ async fn connection(
                 release.arrived.notify_one();
                 return;
             }
-            Step::Answer(status, body) => client.write_all(&answer(status, body)).await,
-            Step::AnswerAfter(status, body) => {
+            Step::Respond(status, body) => client.write_all(&response(status, body)).await,
+            Step::RespondAfter(status, body) => {
                 forward.await;
-                client.write_all(&answer(status, body)).await
+                client.write_all(&response(status, body)).await
             }
         };
         if sent.is_err() {
@@ -158,7 +158,7 @@ async fn connection(
     }
 }
 
-fn answer(status: u16, body: &str) -> Vec<u8> {
+fn response(status: u16, body: &str) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\nx-amzn-requestid: AWSREQUESTID\r\n"
     );

@@ -1,4 +1,4 @@
-//! A request, and the event that each front end makes of it; an answer, read back from each form.
+//! A request, and the event that each front end makes of it; a response, and the form in which each front end reads it.
 
 use std::collections::BTreeMap;
 
@@ -131,17 +131,17 @@ impl Request {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct Response {
     pub status: u64,
     pub headers: BTreeMap<String, String>,
     pub body: Value,
 }
 
-impl Answer {
+impl Response {
     /// Reads the form that any front end reads.
-    pub fn read(answer: &Value) -> Self {
-        let single = answer["headers"].as_object().into_iter().flatten();
-        let multi = answer["multiValueHeaders"].as_object().into_iter().flatten();
+    pub fn read(response: &Value) -> Self {
+        let single = response["headers"].as_object().into_iter().flatten();
+        let multi = response["multiValueHeaders"].as_object().into_iter().flatten();
         let headers: BTreeMap<_, _> = single
             .map(|(name, value)| (name.to_lowercase(), value.as_str().unwrap().to_owned()))
             .chain(multi.map(|(name, values)| {
@@ -149,11 +149,11 @@ impl Answer {
                 (name.to_lowercase(), values.join(", "))
             }))
             .collect();
-        assert_eq!(answer["isBase64Encoded"], false, "{answer}");
+        assert_eq!(response["isBase64Encoded"], false, "{response}");
         Self {
-            status: answer["statusCode"].as_u64().unwrap(),
+            status: response["statusCode"].as_u64().unwrap(),
             headers,
-            body: serde_json::from_str(answer["body"].as_str().unwrap()).unwrap(),
+            body: serde_json::from_str(response["body"].as_str().unwrap()).unwrap(),
         }
     }
 

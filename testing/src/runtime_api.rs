@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 
-use crate::request::Answer;
+use crate::request::Response;
 
 pub const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
 pub const DEADLINE: &str = "lambda-runtime-deadline-ms";
@@ -24,16 +24,16 @@ pub const DEADLINE: &str = "lambda-runtime-deadline-ms";
 /// What the process posted for an invocation.
 #[derive(Debug)]
 pub enum Outcome {
-    Answer(Answer),
+    Response(Response),
     /// `errorType` and `errorMessage`.
     Error(String, String),
 }
 
 impl Outcome {
     #[track_caller]
-    pub fn answer(self) -> Answer {
+    pub fn response(self) -> Response {
         match self {
-            Self::Answer(answer) => answer,
+            Self::Response(response) => response,
             Self::Error(kind, message) => panic!("{kind}: {message}"),
         }
     }
@@ -120,7 +120,7 @@ impl RuntimeApi {
         let (sender, receiver) = oneshot::channel();
         self.shared.waiting.lock().unwrap().insert(id.clone(), sender);
         self.queue.send(Invocation { headers, event: event.to_vec() }).unwrap();
-        tokio::time::timeout(Duration::from_mins(1), receiver).await.expect("an answer").expect("an answer")
+        tokio::time::timeout(Duration::from_mins(1), receiver).await.expect("a response").expect("a response")
     }
 
     /// Sends an event without an id, which no one can respond to.
@@ -135,8 +135,8 @@ impl RuntimeApi {
         }
     }
 
-    pub async fn send(&self, event: &Value) -> Answer {
-        self.invoke(event.to_string().as_bytes()).await.answer()
+    pub async fn send(&self, event: &Value) -> Response {
+        self.invoke(event.to_string().as_bytes()).await.response()
     }
 }
 
@@ -148,8 +148,8 @@ async fn next(State(api): State<Arc<Shared>>) -> (HeaderMap, Vec<u8>) {
 }
 
 async fn response(State(api): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
-    let answer = Answer::read(&serde_json::from_slice(&body).unwrap());
-    finish(&api, &id, Outcome::Answer(answer))
+    let response = Response::read(&serde_json::from_slice(&body).unwrap());
+    finish(&api, &id, Outcome::Response(response))
 }
 
 async fn error(State(api): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> StatusCode {

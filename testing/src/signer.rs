@@ -165,7 +165,7 @@ impl KeyServer {
         format!("http://{}{path}", self.address)
     }
 
-    /// What a path answers from now on.
+    /// Sets the response of a path from now on.
     pub fn serve(&self, path: &str, reply: Reply) {
         let mut state = self.state.lock().unwrap();
         state.always.retain(|(served, _)| served != path);

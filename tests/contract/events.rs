@@ -1,4 +1,4 @@
-//! The sample events: each gets the answer that its name says.
+//! The sample events: each gets the response that its name says.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -43,13 +43,13 @@ async fn every_event_is_answered_as_its_name_says() {
         function.store.put(documented_item()).await;
         let (status, outcome) = name.split_once('.').unwrap();
         let outcome = outcome.split(['.', '-']).next().unwrap();
-        let answer = function.raw(read(&name).to_string().as_bytes()).await;
-        match answer {
+        let response = function.raw(read(&name).to_string().as_bytes()).await;
+        match response {
             Err(_) => assert_eq!((status, outcome), ("error", "InvalidEvent"), "{name}"),
-            Ok(answer) => {
-                assert_eq!(answer.status.to_string(), status, "{name}");
+            Ok(response) => {
+                assert_eq!(response.status.to_string(), status, "{name}");
                 let line = function.last_line();
-                let said = if status == "200" { &line["operation"] } else { &answer.body["code"] };
+                let said = if status == "200" { &line["operation"] } else { &response.body["code"] };
                 assert_eq!(said, outcome, "{name}");
                 seen.insert(outcome.to_owned());
             }

@@ -1,4 +1,4 @@
-//! Faults of the store: what an answer says of the write holds, whatever happens between function and store.
+//! Faults of the store: what a response says of the write holds, whatever happens between function and store.
 //!
 //! - 200: the write has happened, once, and the item is as answered.
 //! - 412 and 404: no write has happened.
@@ -18,7 +18,7 @@ use testing::function::{Function, embedded, item};
 use testing::issuer::{Issuer, claims};
 use testing::process::{Process, environment};
 use testing::proxy::{Proxy, Step, THROTTLED};
-use testing::request::{Answer, FrontEnd, Request};
+use testing::request::{FrontEnd, Request, Response};
 
 use super::write::{Proxied, READ, REMOVE, SET, assert_stored, path, tag};
 
@@ -31,14 +31,14 @@ const FAULTS: [Step; 14] = [
     Step::Hang,
     Step::HangAfter,
     Step::Trickle,
-    Step::Answer(400, THROTTLED),
-    Step::AnswerAfter(400, THROTTLED),
-    Step::Answer(500, ""),
-    Step::AnswerAfter(500, ""),
-    Step::Answer(200, "garbage"),
-    Step::AnswerAfter(200, "garbage"),
-    Step::AnswerAfter(200, ""),
-    Step::AnswerAfter(200, r#"{"Attributes":7}"#),
+    Step::Respond(400, THROTTLED),
+    Step::RespondAfter(400, THROTTLED),
+    Step::Respond(500, ""),
+    Step::RespondAfter(500, ""),
+    Step::Respond(200, "garbage"),
+    Step::RespondAfter(200, "garbage"),
+    Step::RespondAfter(200, ""),
+    Step::RespondAfter(200, r#"{"Attributes":7}"#),
 ];
 
 /// Tags that a request may be sent with, and whether the item is at one of them.
@@ -62,18 +62,18 @@ fn is_written(item: &Item, body: &str) -> bool {
 }
 
 #[track_caller]
-fn check(row: &str, body: &str, matching: bool, answer: &Answer, item: &Item) {
+fn check(row: &str, body: &str, matching: bool, response: &Response, item: &Item) {
     let untouched = *item == documented_item();
-    match answer.status {
+    match response.status {
         200 => {
             assert!(matching, "{row}");
             assert!(is_written(item, body), "{row}: {item:?}");
             assert_eq!(untouched, body == READ, "{row}: {item:?}");
-            assert_stored(item, answer);
+            assert_stored(item, response);
         }
         412 => assert!(untouched && !matching, "{row}: {item:?}"),
         503 => assert!(untouched || (matching && is_written(item, body)), "{row}: {item:?}"),
-        _ => panic!("{row}: {answer:?}"),
+        _ => panic!("{row}: {response:?}"),
     }
 }
 
@@ -86,10 +86,10 @@ async fn try_fault(fault: &Step, times: usize, body: &str, (tag_sent, matching):
     // Before the connection is used, so that the fault meets one that is kept alive.
     assert_eq!(proxied.function.call(&proxied.function.put(READ)).await.status, 200, "{row}");
     proxied.proxy.script(vec![fault.clone(); times]);
-    let answer = proxied.function.within(event.as_bytes(), LEFT).await.unwrap();
+    let response = proxied.function.within(event.as_bytes(), LEFT).await.unwrap();
     proxied.proxy.script([]);
-    check(&row, body, matching, &answer, &proxied.item().await);
-    if answer.status == 503 {
+    check(&row, body, matching, &response, &proxied.item().await);
+    if response.status == 503 {
         // The same again brings the item to what was asked for, whether it had been written or not.
         let again = proxied.function.call(&request).await;
         assert_eq!(again.status, if matching { 200 } else { 412 }, "{row}");
@@ -98,19 +98,19 @@ async fn try_fault(fault: &Step, times: usize, body: &str, (tag_sent, matching):
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_answer_says_of_the_write_holds() {
+async fn what_a_response_says_of_the_write_is_true() {
     for fault in &FAULTS {
         let rows = (1..=3).flat_map(|times| [SET, REMOVE, READ].map(|body| (times, body)));
         let rows = rows.flat_map(|(times, body)| TAGS.map(|tag| (times, body, tag)));
         // A success without an item is one only where the write succeeds.
-        let lies = |matching: bool| matches!(fault, Step::AnswerAfter(200, "")) && !matching;
+        let lies = |matching: bool| matches!(fault, Step::RespondAfter(200, "")) && !matching;
         let rows = rows.filter(|(.., (_, matching))| !lies(*matching));
         join_all(rows.map(|(times, body, tag)| try_fault(fault, times, body, tag))).await;
     }
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_and_then_listens() {
+async fn a_store_that_comes_back_is_used_at_once() {
     for body in [SET, REMOVE, READ] {
         for (tag_sent, matching) in TAGS {
             // Bound and not listening yet: connections are refused.
@@ -123,10 +123,10 @@ async fn a_store_that_refuses_and_then_listens() {
             assert_eq!(function.last_line()["store_attempts"], 3);
             let store = Embedded::serve(socket.listen(16).unwrap()).await;
             store.put(documented_item()).await;
-            let answer = function.call(&request).await;
+            let response = function.call(&request).await;
             let item = item(&store).await.unwrap();
-            assert_eq!(answer.status, if matching { 200 } else { 412 });
-            check("refused", body, matching, &answer, &item);
+            assert_eq!(response.status, if matching { 200 } else { 412 });
+            check("refused", body, matching, &response, &item);
         }
     }
 }
@@ -134,7 +134,7 @@ async fn a_store_that_refuses_and_then_listens() {
 /// Between two invocations the process is frozen, and the store closes what it holds open.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_process_that_was_frozen_while_its_connections_were_closed() {
+async fn connections_that_closed_while_frozen_cost_no_error() {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let proxy = Proxy::start(store.address).await;
     let process = Process::spawn(BOOTSTRAP, environment(&proxy.endpoint(), &issuer));
@@ -146,10 +146,10 @@ async fn a_process_that_was_frozen_while_its_connections_were_closed() {
             process.signal("STOP").await;
             proxy.close_idle();
             let event = with_tag(Request::put(&token, body), tag_sent).event(FrontEnd::HttpApi);
-            let (answer, ()) = tokio::join!(process.send(&event), process.signal("CONT"));
+            let (response, ()) = tokio::join!(process.send(&event), process.signal("CONT"));
             let row = format!("{body}, {tag_sent:?}");
-            assert_eq!(answer.status, if matching { 200 } else { 412 }, "{row}");
-            check(&row, body, matching, &answer, &item(&store).await.unwrap());
+            assert_eq!(response.status, if matching { 200 } else { 412 }, "{row}");
+            check(&row, body, matching, &response, &item(&store).await.unwrap());
         }
     }
 }
@@ -171,7 +171,7 @@ async fn of_several_processes_with_one_tag_one_wins() {
     for round in 0..40_usize {
         let item = item(&store).await.unwrap();
         let calls = instances.iter().enumerate().map(async |(index, (process, proxy))| {
-            let faults = [Step::ResetBefore, Step::ResetAfter, Step::AnswerAfter(500, ""), Step::Truncate];
+            let faults = [Step::ResetBefore, Step::ResetAfter, Step::RespondAfter(500, ""), Step::Truncate];
             // Another pattern in each round: none, one or two faults for each.
             let chosen =
                 (0..(round + index) % 3).map(|fault| faults[(round / 3 + index + fault) % faults.len()].clone());
@@ -180,13 +180,14 @@ async fn of_several_processes_with_one_tag_one_wins() {
             let request = Request::put(&token, &body).with("if-match", &tag(&item));
             process.send(&request.event(FrontEnd::HttpApi)).await
         });
-        let answers = join_all(calls).await;
-        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().enumerate().partition(|(_, answer)| answer.status == 200);
-        let [(winner, answer)] = won[..] else { panic!("{answers:?}") };
-        assert!(lost.iter().all(|(_, answer)| answer.outcome() == "412 precondition_failed"), "{answers:?}");
+        let responses = join_all(calls).await;
+        let (won, lost): (Vec<_>, Vec<_>) =
+            responses.iter().enumerate().partition(|(_, response)| response.status == 200);
+        let [(winner, response)] = won[..] else { panic!("{responses:?}") };
+        assert!(lost.iter().all(|(_, response)| response.outcome() == "412 precondition_failed"), "{responses:?}");
         let stored = self::item(&store).await.unwrap();
         assert_eq!(path(&stored), Some(&*format!("/{round}/{winner}")));
-        assert_stored(&stored, answer);
+        assert_stored(&stored, response);
         *winners.entry(winner).or_insert(0) += 1;
     }
     assert!(winners.len() > 1, "{winners:?}");

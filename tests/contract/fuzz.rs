@@ -44,31 +44,31 @@ fn check(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
-fn event() {
+fn no_event_breaks_an_invariant() {
     check("event", invariants::event);
 }
 
 #[test]
-fn body() {
+fn no_body_breaks_an_invariant() {
     check("body", invariants::body);
 }
 
 #[test]
-fn token() {
+fn no_token_breaks_an_invariant() {
     check("token", invariants::token);
 }
 
 #[test]
-fn claims() {
+fn no_claims_break_an_invariant() {
     check("claims", invariants::claims);
 }
 
 #[test]
-fn host() {
+fn no_host_breaks_an_invariant() {
     check("host", invariants::host);
 }
 
 #[test]
-fn if_match() {
+fn no_if_match_breaks_an_invariant() {
     check("if_match", invariants::if_match);
 }

@@ -19,6 +19,7 @@ mod issuers;
 mod model;
 mod openapi;
 mod process;
+mod readme;
 mod simulation;
 mod stateful;
 mod table;

@@ -1,4 +1,4 @@
-//! A model of the API, small, slow and obvious: given the stored items and a request, the answer and the items after it.
+//! A model of the API, small, slow and obvious: given the stored items and a request, the response and the items after it.
 //! It shares no code with the function, and knows of each part of a request whether it is right by the table that the
 //! part was drawn from.
 
@@ -138,7 +138,7 @@ impl IfMatch {
     }
 }
 
-/// How the body stands in the event.
+/// The form of the body in the event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Form {
     Text,
@@ -399,10 +399,10 @@ impl Fault {
             Self::ResetBefore => Step::ResetBefore,
             Self::ResetAfter => Step::ResetAfter,
             Self::Truncated => Step::Truncate,
-            Self::Throttled => Step::Answer(400, THROTTLED),
-            Self::Internal => Step::Answer(500, ""),
-            Self::InternalAfter => Step::AnswerAfter(500, ""),
-            Self::GarbageAfter => Step::AnswerAfter(200, "garbage"),
+            Self::Throttled => Step::Respond(400, THROTTLED),
+            Self::Internal => Step::Respond(500, ""),
+            Self::InternalAfter => Step::RespondAfter(500, ""),
+            Self::GarbageAfter => Step::RespondAfter(200, "garbage"),
         }
     }
 
@@ -442,16 +442,16 @@ pub const NOW: &str = "NOW";
 
 /// What must come out.
 #[derive(Debug, PartialEq)]
-pub enum Answer {
+pub enum Response {
     /// 200 with this `meta` and `updated_at`.
     Distributor { meta: Value, updated_at: String },
     /// A problem, with the pointers of its errors and the version that its `ETag` names.
     Problem { problem: Problem, pointers: Vec<String>, version: Option<String> },
 }
 
-/// The answer to a request, and the item after it; `last` is what was last answered with 200.
-pub fn answer(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> Answer {
-    let problem = |problem| Answer::Problem { problem, pointers: Vec::new(), version: None };
+/// The response to a request, and the item after it; `last` is what was last answered with 200.
+pub fn response(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> Response {
+    let problem = |problem| Response::Problem { problem, pointers: Vec::new(), version: None };
     // The checks, in their order; a part can fail the first of them, and one other.
     let parts = [draw.method.1, draw.path.1, draw.target.1, draw.content_type.1];
     let checks = [
@@ -470,7 +470,7 @@ pub fn answer(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> Ans
     }
     let change = match draw.body.change(last) {
         Ok(change) => change,
-        Err(pointers) => return Answer::Problem { problem: (422, "invalid_body"), pointers, version: None },
+        Err(pointers) => return Response::Problem { problem: (422, "invalid_body"), pointers, version: None },
     };
     for attempt in 0..3 {
         let fault = draw.faults.get(attempt).copied();
@@ -486,8 +486,8 @@ pub fn answer(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> Ans
 }
 
 /// The one conditional call.
-fn update(draw: &Draw, change: &Change, item: &mut Option<Item>) -> Answer {
-    let problem = |problem, version| Answer::Problem { problem, pointers: Vec::new(), version };
+fn update(draw: &Draw, change: &Change, item: &mut Option<Item>) -> Response {
+    let problem = |problem, version| Response::Problem { problem, pointers: Vec::new(), version };
     let Some(item) = item.as_mut().filter(|item| item.owner == draw.caller) else {
         return problem((404, "distributor_not_found"), None);
     };
@@ -509,5 +509,5 @@ fn update(draw: &Draw, change: &Change, item: &mut Option<Item>) -> Answer {
         _ => return problem((412, "precondition_failed"), Some(item.updated_at.clone())),
     }
     let meta = item.meta.clone().map_or(Value::Null, answered);
-    Answer::Distributor { meta, updated_at: item.updated_at.clone() }
+    Response::Distributor { meta, updated_at: item.updated_at.clone() }
 }

@@ -5,13 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use update_distributor::distributor::{Scalar, StoredAuthentication, StoredMeta};
 use update_distributor::problem::Code;
+use update_distributor::webhook::{Method, Scheme};
 
 use crate::events;
+use crate::readme::readme;
 use testing::embedded::documented_item;
 use testing::function::{Function, embedded};
 use testing::proxy::{Proxy, Step};
-use testing::request::{Answer, FrontEnd};
+use testing::request::{FrontEnd, Response};
 use testing::signer::KeyServer;
 
 struct Description {
@@ -43,69 +46,69 @@ impl Description {
         validator.validate(value).map_err(|error| error.to_string())
     }
 
-    /// Whether an answer is as its status is described.
+    /// Whether a response is as its status is described.
     #[track_caller]
-    fn check(&self, name: &str, answer: &Answer) {
-        let response = &self.operation()["responses"][answer.status.to_string()];
-        assert!(response.is_object(), "{name}: {} is described", answer.status);
-        let content = &response["content"][answer.header("content-type").unwrap()];
-        self.fits(&content["schema"], &answer.body).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let described: BTreeMap<_, _> = response["headers"].as_object().unwrap().iter().collect();
+    fn check(&self, name: &str, response: &Response) {
+        let documented = &self.operation()["responses"][response.status.to_string()];
+        assert!(documented.is_object(), "{name}: {} is described", response.status);
+        let content = &documented["content"][response.header("content-type").unwrap()];
+        self.fits(&content["schema"], &response.body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let described: BTreeMap<_, _> = documented["headers"].as_object().unwrap().iter().collect();
         for (header, described) in &described {
             let described = self.resolve(described);
-            match answer.header(&header.to_lowercase()) {
+            match response.header(&header.to_lowercase()) {
                 Some(value) => self.fits(&described["schema"], &json!(value)).unwrap(),
                 None => assert_ne!(described["required"], true, "{name}: {header}"),
             }
         }
-        for header in answer.headers.keys().filter(|header| *header != "content-type") {
+        for header in response.headers.keys().filter(|header| *header != "content-type") {
             assert!(described.keys().any(|name| name.eq_ignore_ascii_case(header)), "{name}: {header} is described");
         }
-        if let Some(code) = answer.body["code"].as_str() {
+        if let Some(code) = response.body["code"].as_str() {
             let mut example = content["examples"][code]["value"].clone();
-            example["request_id"] = answer.body["request_id"].clone();
-            assert_eq!(answer.body, example, "{name}: the example is the real answer");
+            example["request_id"] = response.body["request_id"].clone();
+            assert_eq!(response.body, example, "{name}: the example is the real response");
         }
     }
 }
 
 #[tokio::test]
-async fn answers_of_the_events_are_as_described() {
+async fn responses_to_the_events_are_as_described() {
     let (description, function) = (Description::read(), events::function().await);
     for name in events::names() {
         function.store.put(documented_item()).await;
-        if let Ok(answer) = function.raw(events::read(&name).to_string().as_bytes()).await {
-            description.check(&name, &answer);
+        if let Ok(response) = function.raw(events::read(&name).to_string().as_bytes()).await {
+            description.check(&name, &response);
         }
     }
 }
 
 #[tokio::test]
-async fn answers_that_no_event_causes_are_as_described() {
+async fn responses_that_no_event_causes_are_as_described() {
     let description = Description::read();
     let function = Function::new().await;
     let event = function.put("{}").event(FrontEnd::HttpApi).to_string();
-    let answer = function.within(event.as_bytes(), Duration::ZERO).await.unwrap();
-    assert_eq!(answer.outcome(), "503 store_unavailable");
-    description.check("out of time", &answer);
+    let response = function.within(event.as_bytes(), Duration::ZERO).await.unwrap();
+    assert_eq!(response.outcome(), "503 store_unavailable");
+    description.check("out of time", &response);
 
     let keys = KeyServer::start().await;
     let function = Function::with(&[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &keys.url("/"))]).await;
-    let answer = function.call(&function.put("{}")).await;
-    assert_eq!(answer.outcome(), "503 keys_unavailable");
-    description.check("no keys", &answer);
+    let response = function.call(&function.put("{}")).await;
+    assert_eq!(response.outcome(), "503 keys_unavailable");
+    description.check("no keys", &response);
 
     let store = embedded().await;
     let proxy = Proxy::start(store.address).await;
     let function = Function::behind(store, &proxy.endpoint(), &[]).await;
-    proxy.script([Step::Answer(400, r#"{"__type":"x#ValidationException"}"#)]);
-    let answer = function.call(&function.put("{}")).await;
-    assert_eq!(answer.outcome(), "500 internal_error");
-    description.check("refused", &answer);
+    proxy.script([Step::Respond(400, r#"{"__type":"x#ValidationException"}"#)]);
+    let response = function.call(&function.put("{}")).await;
+    assert_eq!(response.outcome(), "500 internal_error");
+    description.check("refused", &response);
 }
 
 #[tokio::test]
-async fn example_requests_get_the_example_answers() {
+async fn example_requests_get_the_example_responses() {
     let (description, function) = (Description::read(), Function::new().await);
     let operation = description.operation();
     let body = &operation["requestBody"]["content"]["application/json"];
@@ -114,17 +117,17 @@ async fn example_requests_get_the_example_answers() {
     for (name, example) in examples {
         function.store.put(documented_item()).await;
         description.fits(&body["schema"], &example["value"]).unwrap();
-        let answer = function.call(&function.put(&example["value"].to_string())).await;
-        description.check(name, &answer);
+        let response = function.call(&function.put(&example["value"].to_string())).await;
+        description.check(name, &response);
         let mut expected =
             operation["responses"]["200"]["content"]["application/json"]["examples"][name]["value"].clone();
         if name != "read" {
-            expected["updated_at"] = answer.body["updated_at"].clone();
+            expected["updated_at"] = response.body["updated_at"].clone();
         }
-        assert_eq!(answer.body, expected, "{name}");
+        assert_eq!(response.body, expected, "{name}");
     }
-    for (status, response) in operation["responses"].as_object().unwrap() {
-        for (kind, content) in response["content"].as_object().unwrap() {
+    for (status, documented) in operation["responses"].as_object().unwrap() {
+        for (kind, content) in documented["content"].as_object().unwrap() {
             for (name, example) in content["examples"].as_object().unwrap() {
                 let fits = description.fits(&content["schema"], &example["value"]);
                 assert_eq!(fits, Ok(()), "{status} {kind} {name}");
@@ -137,8 +140,8 @@ async fn example_requests_get_the_example_answers() {
 fn every_code_is_described_and_every_described_code_exists() {
     let description = Description::read();
     let mut described = BTreeSet::new();
-    for (status, response) in description.operation()["responses"].as_object().unwrap() {
-        let examples = response["content"]["application/problem+json"]["examples"].as_object();
+    for (status, documented) in description.operation()["responses"].as_object().unwrap() {
+        let examples = documented["content"]["application/problem+json"]["examples"].as_object();
         for code in examples.into_iter().flat_map(|examples| examples.keys()) {
             described.insert((status.parse::<u16>().unwrap(), code.as_str()));
         }
@@ -149,6 +152,58 @@ fn every_code_is_described_and_every_described_code_exists() {
         description.document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
     let listed: Vec<_> = listed.iter().map(|code| code.as_str().unwrap()).collect();
     assert_eq!(listed, Code::ALL.map(Code::name), "in the order of the checks");
+}
+
+/// The names in two objects of the description, in alphabetical order.
+fn names<const N: usize>(schemas: [&Value; N]) -> [Vec<&str>; N] {
+    schemas.map(|schema| {
+        let mut names: Vec<_> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    })
+}
+
+#[test]
+fn every_member_and_every_choice_is_described() {
+    let description = Description::read();
+    let schemas = &description.document["components"]["schemas"];
+    let text = || Some("x".to_owned());
+    // Complete literals: a new member has to be added here, and then to the description and to README.
+    let authentication = StoredAuthentication {
+        scheme: Some(Scalar::Number(1.into())),
+        username: text(),
+        password: text(),
+        token: text(),
+    };
+    let meta = StoredMeta {
+        host: text(),
+        path: text(),
+        method: Some(Scalar::Text("GET".to_owned())),
+        authentication: Some(authentication),
+    };
+    let meta = serde_json::to_value(meta).unwrap();
+    let readme = readme();
+    for (object, set, stored) in
+        [(&meta, "Meta", "StoredMeta"), (&meta["authentication"], "Authentication", "StoredAuthentication")]
+    {
+        let members: BTreeSet<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
+        let members: Vec<_> = members.into_iter().collect();
+        assert_eq!(names([&schemas[set], &schemas[stored]]), [members.clone(), members.clone()], "{set}");
+        for member in members {
+            let in_readme = [format!("`{member}`"), format!("`{member}."), format!(".{member}`")];
+            assert!(in_readme.iter().any(|text| readme.contains(text)), "README: {member}");
+        }
+    }
+    let integer = |number: &str| number.parse::<u64>().unwrap();
+    let types: Vec<Value> = Scheme::ALL.iter().map(|scheme| integer(scheme.number()).into()).collect();
+    let described = schemas["Authentication"]["properties"]["type"]["enum"].as_array().unwrap();
+    assert_eq!(*described, [types, vec![Value::Null]].concat());
+    let [numbers, methods, _] = &schemas["Meta"]["properties"]["method"]["oneOf"].as_array().unwrap()[..] else {
+        panic!("three kinds of values")
+    };
+    let last = Method::ALL.iter().map(|method| integer(method.number())).max();
+    assert_eq!(numbers["maximum"].as_u64(), last);
+    assert_eq!(*methods["enum"].as_array().unwrap(), Method::ALL.map(Method::name));
 }
 
 /// What the schema of the body says and what the function does, where a schema can say it.

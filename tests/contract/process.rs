@@ -1,5 +1,6 @@
 //! The real binary behind a Runtime API: start, log, metrics, and what must never end it or leave it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -44,14 +45,14 @@ fn read(line: &str) -> Value {
 }
 
 #[tokio::test]
-async fn answers_through_every_front_end() {
+async fn the_process_serves_every_front_end() {
     let deployment = Deployment::start(&[]).await;
     for front_end in FRONT_ENDS {
-        let answer = deployment.process.send(&deployment.put(SET).event(front_end)).await;
-        assert_eq!((answer.outcome().as_str(), &answer.body["id"]), ("200", &json!(ID)), "{front_end:?}");
-        let answer = deployment.process.send(&deployment.put("{").event(front_end)).await;
-        assert_eq!(answer.outcome(), "400 malformed_json", "{front_end:?}");
-        assert!(answer.body["request_id"].as_str().unwrap().starts_with("invocation-"));
+        let response = deployment.process.send(&deployment.put(SET).event(front_end)).await;
+        assert_eq!((response.outcome().as_str(), &response.body["id"]), ("200", &json!(ID)), "{front_end:?}");
+        let response = deployment.process.send(&deployment.put("{").event(front_end)).await;
+        assert_eq!(response.outcome(), "400 malformed_json", "{front_end:?}");
+        assert!(response.body["request_id"].as_str().unwrap().starts_with("invocation-"));
     }
 }
 
@@ -79,9 +80,9 @@ async fn no_event_ends_the_process() {
         match deployment.process.invoke(event).await {
             Outcome::Error(kind, message) => {
                 assert_eq!(kind, "InvalidEvent");
-                assert!(message.contains("the event is none of"), "{message}");
+                assert!(message.contains("the event is not that of"), "{message}");
             }
-            Outcome::Answer(answer) => panic!("{answer:?}"),
+            Outcome::Response(response) => panic!("{response:?}"),
         }
     }
     let mut wrong = deployment.put("{}").event(FrontEnd::HttpApi);
@@ -134,9 +135,9 @@ async fn no_header_of_an_invocation_ends_the_process() {
             // More than there are workers, so that each of them meets it; but an id names one invocation.
             let times = if name == REQUEST_ID { 1 } else { 8 };
             let headers = [(name, value)];
-            let answers = (0..times).map(|_| deployment.process.invoke_with(event.as_bytes(), &headers));
-            for answer in futures_util::future::join_all(answers).await {
-                assert_eq!(answer.answer().outcome(), "200", "{name}: {:?}", value.map(String::from_utf8_lossy));
+            let responses = (0..times).map(|_| deployment.process.invoke_with(event.as_bytes(), &headers));
+            for response in futures_util::future::join_all(responses).await {
+                assert_eq!(response.response().outcome(), "200", "{name}: {:?}", value.map(String::from_utf8_lossy));
             }
         }
         // Without an id there is nothing to respond to, and a line that says so.
@@ -172,13 +173,13 @@ async fn a_far_future_version_is_written_with_a_warning() {
         let mut item = documented_item();
         item.insert("updated_at".to_owned(), AttributeValue::S(stored.to_owned()));
         deployment.store.put(item).await;
-        let answer = deployment.process.send(&deployment.put(SET).event(FrontEnd::HttpApi)).await;
-        assert_eq!(answer.outcome(), "200");
+        let response = deployment.process.send(&deployment.put(SET).event(FrontEnd::HttpApi)).await;
+        assert_eq!(response.outcome(), "200");
         let lines = deployment.process.stop().await;
         let found: Vec<_> = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "WARN").collect();
         assert_eq!(found.len(), warnings, "{lines:#?}");
         if let [warning] = &found[..] {
-            assert_eq!(answer.body["updated_at"], "2099-01-01T00:00:00.000001Z");
+            assert_eq!(response.body["updated_at"], "2099-01-01T00:00:00.000001Z");
             let message = warning["message"].as_str().unwrap();
             assert!(message.contains(ID) && message.contains(stored), "{message}");
         }
@@ -186,7 +187,7 @@ async fn a_far_future_version_is_written_with_a_warning() {
 }
 
 #[tokio::test]
-async fn one_line_per_request() {
+async fn each_request_writes_one_line() {
     let deployment = Deployment::start(&[]).await;
     let anonymous = deployment.put(SET).without("authorization").event(FrontEnd::LoadBalancer);
     deployment.process.send(&anonymous).await;
@@ -252,7 +253,7 @@ async fn one_line_per_request() {
 }
 
 #[tokio::test]
-async fn settings_of_the_log() {
+async fn the_log_has_the_configured_level_format_and_namespace() {
     let text = Deployment::start(&[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
     text.call(&text.put("{}")).await;
     let lines = text.process.stop().await;
@@ -273,7 +274,7 @@ async fn settings_of_the_log() {
     let quiet = Deployment::start(&[("AWS_LAMBDA_LOG_LEVEL", "WARN")]).await;
     quiet.call(&quiet.put("{}")).await;
     let event = quiet.put("{}").event(FrontEnd::HttpApi).to_string();
-    let late = quiet.process.invoke_within(event.as_bytes(), Duration::ZERO).await.answer();
+    let late = quiet.process.invoke_within(event.as_bytes(), Duration::ZERO).await.response();
     assert_eq!(late.outcome(), "503 store_unavailable");
     let lines = quiet.process.stop().await;
     assert_eq!(lines.len(), 1);
@@ -326,9 +327,9 @@ async fn secrets_never_leave() {
             r#"{"__type":"x#ValidationException","message":"PASSWORD-SECRET","Item":{"id":{"S":"PASSWORD-SECRET"}}}"#;
         for steps in [
             vec![],
-            vec![Step::Answer(400, failing)],
-            vec![Step::Answer(500, failing); 3],
-            vec![Step::AnswerAfter(200, "{\"Attributes\":PASSWORD-SECRET"); 3],
+            vec![Step::Respond(400, failing)],
+            vec![Step::Respond(500, failing); 3],
+            vec![Step::RespondAfter(200, "{\"Attributes\":PASSWORD-SECRET"); 3],
             vec![Step::ResetAfter; 3],
             vec![Step::Truncate; 3],
         ] {
@@ -337,8 +338,8 @@ async fn secrets_never_leave() {
             process.send(&request.clone().with("if-match", "\"x\"").event(FrontEnd::HttpApi)).await;
         }
         for body in [SET.replace("https", "ftp"), SET.replace("\"type\":1", "\"type\":3"), SET.replace("}}}", "")] {
-            let answer = process.send(&Request::put(&token, &body).event(FrontEnd::RestApi)).await;
-            assert!(!answer.body.to_string().contains("SECRET"), "{}", answer.body);
+            let response = process.send(&Request::put(&token, &body).event(FrontEnd::RestApi)).await;
+            assert!(!response.body.to_string().contains("SECRET"), "{}", response.body);
         }
         let mangled = format!("{}x", &token[..token.len() - 1]);
         process.send(&Request::put(&mangled, SET).event(FrontEnd::HttpApi)).await;
@@ -411,12 +412,12 @@ async fn a_wrong_deployment_shows_in_the_first_line() {
     for (name, step, cause) in [
         (
             "no such table",
-            Step::Answer(400, r#"{"__type":"x#ResourceNotFoundException","message":"not found"}"#),
+            Step::Respond(400, r#"{"__type":"x#ResourceNotFoundException","message":"not found"}"#),
             "ResourceNotFoundException",
         ),
         (
             "not allowed",
-            Step::Answer(400, r#"{"__type":"x#AccessDeniedException","Message":"no"}"#),
+            Step::Respond(400, r#"{"__type":"x#AccessDeniedException","Message":"no"}"#),
             "AccessDeniedException",
         ),
     ] {
@@ -525,8 +526,8 @@ async fn without_credentials_the_store_is_unavailable() {
     environment.insert("AWS_EC2_METADATA_SERVICE_ENDPOINT".to_owned(), url);
     let process = Process::spawn(BOOTSTRAP, environment);
     let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
-    let answer = process.send(&request.event(FrontEnd::HttpApi)).await;
-    assert_eq!(answer.outcome(), "503 store_unavailable");
+    let response = process.send(&request.event(FrontEnd::HttpApi)).await;
+    assert_eq!(response.outcome(), "503 store_unavailable");
     elsewhere.set_nonblocking(true).unwrap();
     assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "it was asked");
     let lines = process.stop().await;
@@ -534,7 +535,7 @@ async fn without_credentials_the_store_is_unavailable() {
 }
 
 #[tokio::test]
-async fn as_many_at_once_as_lambda_says() {
+async fn as_many_invocations_run_at_once_as_lambda_says() {
     for (concurrency, least, most) in [("1", 1, 1), ("8", 8, 8)] {
         let (store, issuer) = (embedded().await, Issuer::new("first"));
         let proxy = Proxy::start(store.address).await;
@@ -546,22 +547,32 @@ async fn as_many_at_once_as_lambda_says() {
         let event = Request::put(&issuer.sign(&claims(NODE, 60)), "{}").event(FrontEnd::HttpApi).to_string();
         // Less than the limit of an attempt.
         let left = Duration::from_millis(2_200);
-        let answers =
+        let responses =
             futures_util::future::join_all((0..8).map(|_| process.invoke_within(event.as_bytes(), left))).await;
-        assert!(answers.into_iter().all(|answer| answer.answer().outcome() == "503 store_unavailable"));
+        assert!(responses.into_iter().all(|response| response.response().outcome() == "503 store_unavailable"));
         // One at a time, the first uses up the time of them all.
         let asked = proxy.take_requests().len();
         assert!((least..=most).contains(&asked), "{concurrency}: {asked}");
         proxy.script([]);
-        // Each response is that of its own request.
+        // Each response and each line is that of its own request.
         let calls = (0..64).map(async |number| {
             let path = format!("/{number}");
             let body = json!({"meta": {"path": path}}).to_string();
-            let request = Request::put(&issuer.sign(&claims(NODE, 60)), &body);
-            let answer = process.send(&request.event(FrontEnd::HttpApi)).await;
-            assert_eq!(answer.body["meta"]["path"], path, "{answer:?}");
+            let mut claims = claims(NODE, 60);
+            claims["sub"] = path.clone().into();
+            let mut request = Request::put(&issuer.sign(&claims), &body).event(FrontEnd::HttpApi);
+            request["requestContext"]["requestId"] = path.clone().into();
+            let response = process.send(&request).await;
+            assert_eq!(response.body["meta"]["path"], path, "{response:?}");
         });
         futures_util::future::join_all(calls).await;
+        let lines: Vec<_> = process.stop().await.iter().map(|line| read(line)).collect();
+        let subjects: BTreeSet<_> = lines.iter().filter_map(|line| line["subject"].as_str()).collect();
+        assert_eq!(subjects.len(), 1 + 64, "that of the requests before, and 64 others");
+        for line in lines.iter().filter(|line| line["subject"].as_str().is_some_and(|subject| subject.starts_with('/')))
+        {
+            assert_eq!(line["subject"], line["gateway_request_id"], "{line}");
+        }
     }
 }
 
@@ -572,8 +583,8 @@ async fn a_frozen_process_comes_back() {
     assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
     deployment.process.signal("STOP").await;
     let call = deployment.put(SET);
-    let (answer, ()) = tokio::join!(deployment.call(&call), deployment.process.signal("CONT"));
-    assert_eq!(answer, "200");
+    let (response, ()) = tokio::join!(deployment.call(&call), deployment.process.signal("CONT"));
+    assert_eq!(response, "200");
     assert_eq!(deployment.store.client.scan().table_name("distributors").send().await.unwrap().count(), 1);
 }
 

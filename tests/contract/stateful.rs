@@ -1,4 +1,4 @@
-//! Random sequences of requests, against the function with its store and against the model: answers and items agree
+//! Random sequences of requests, against the function with its store and against the model: responses and items agree
 //! after each.
 
 use std::cell::Cell;
@@ -142,9 +142,9 @@ impl World {
     async fn step(&mut self, draw: &Draw) {
         let event = self.event(draw);
         self.proxy.script(draw.faults.iter().map(|fault| fault.step()));
-        let expected = model::answer(draw, &mut self.items[draw.distributor], self.last.as_ref());
+        let expected = model::response(draw, &mut self.items[draw.distributor], self.last.as_ref());
         let before = Utc::now();
-        let answer = self.function.send(&event).await;
+        let response = self.function.send(&event).await;
         let items = self.stored().await;
         let written = self.items[draw.distributor].as_mut().filter(|item| item.updated_at == NOW);
         let mut now = String::new();
@@ -157,12 +157,12 @@ impl World {
             now.clone_into(&mut written.updated_at);
         }
         for (index, (item, stored)) in self.items.iter().zip(&items).enumerate() {
-            assert_eq!(stored.as_ref().map(plain), item.as_ref().map(|item| as_stored(index, item)), "{answer:?}");
+            assert_eq!(stored.as_ref().map(plain), item.as_ref().map(|item| as_stored(index, item)), "{response:?}");
         }
-        check(draw, &answer, &expected, &now);
-        self.outcomes.insert(answer.outcome());
-        if answer.status == 200 {
-            self.last = Some(answer.body);
+        check(draw, &response, &expected, &now);
+        self.outcomes.insert(response.outcome());
+        if response.status == 200 {
+            self.last = Some(response.body);
         }
     }
 
@@ -255,21 +255,21 @@ fn plain(item: &Stored) -> Value {
     Value::Object(members.collect::<Map<_, _>>())
 }
 
-fn check(draw: &Draw, answer: &request::Answer, expected: &model::Answer, now: &str) {
+fn check(draw: &Draw, response: &request::Response, expected: &model::Response, now: &str) {
     let known = |version: &str| if version == NOW { now.to_owned() } else { version.to_owned() };
     let mut headers = vec![("cache-control", "no-store, no-transform".to_owned())];
     let mut challenge = None;
     match expected {
-        model::Answer::Distributor { meta, updated_at } => {
+        model::Response::Distributor { meta, updated_at } => {
             let updated_at = known(updated_at);
             headers.push(("content-type", "application/json".to_owned()));
             headers.push(("etag", format!("\"{updated_at}\"")));
             let (id, node) = (IDS[draw.distributor], NODES[draw.caller]);
             let body = json!({"id": id, "node_id": node, "meta": meta, "created_at": AT, "updated_at": updated_at});
-            assert_eq!((answer.outcome().as_str(), &answer.body), ("200", &body));
+            assert_eq!((response.outcome().as_str(), &response.body), ("200", &body));
         }
-        model::Answer::Problem { problem: (status, code), pointers, version } => {
-            assert_eq!(answer.outcome(), format!("{status} {code}"));
+        model::Response::Problem { problem: (status, code), pointers, version } => {
+            assert_eq!(response.outcome(), format!("{status} {code}"));
             headers.push(("content-type", "application/problem+json".to_owned()));
             if let Some(version) = version {
                 headers.push(("etag", format!("\"{}\"", known(version))));
@@ -282,7 +282,7 @@ fn check(draw: &Draw, answer: &request::Answer, expected: &model::Answer, now: &
                 (403, _) => challenge = Some("Bearer error=\"insufficient_scope\", error_description=\""),
                 _ => {}
             }
-            let body = &answer.body;
+            let body = &response.body;
             let found: Vec<_> =
                 body["errors"].as_array().into_iter().flatten().map(|error| &error["pointer"]).collect();
             assert_eq!(found, pointers.iter().collect::<Vec<_>>());
@@ -292,7 +292,7 @@ fn check(draw: &Draw, answer: &request::Answer, expected: &model::Answer, now: &
             assert!(body["detail"].is_string() && body["title"].is_string(), "{body}");
         }
     }
-    let mut found = answer.headers.clone();
+    let mut found = response.headers.clone();
     if let Some(challenge) = challenge {
         let value = found.remove("www-authenticate").unwrap_or_default();
         assert!(value.starts_with(challenge), "{value}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testing::embedded::{Embedded, NODE};
 use testing::function::{Function, embedded};
 use testing::issuer::{AUDIENCE, ISSUER, Issuer, claims, encode, now};
-use testing::request::{Answer, FrontEnd};
+use testing::request::{FrontEnd, Response};
 use testing::signer::{KeyServer, Reply, Signer};
 
 fn with(mut object: Value, members: Value) -> Value {
@@ -20,7 +20,7 @@ fn set(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
-async fn call(function: &Function, token: &str) -> Answer {
+async fn call(function: &Function, token: &str) -> Response {
     function.call(&function.put("{}").set("authorization", &format!("Bearer {token}"))).await
 }
 
@@ -153,7 +153,7 @@ async fn signatures_that_do_not_verify() {
 
 /// Ways to write a signature that some verifier has fallen for.
 #[tokio::test]
-async fn signatures_of_the_table() {
+async fn only_signatures_in_the_form_of_the_rfcs_verify() {
     #[derive(serde::Deserialize)]
     struct Signatures {
         jwks: Value,
@@ -174,7 +174,7 @@ async fn signatures_of_the_table() {
 }
 
 #[tokio::test]
-async fn header() {
+async fn the_header_must_be_that_of_a_signed_access_token() {
     let function = Function::new().await;
     let claims = claims(NODE, 60).to_string();
     for (header, expected) in [
@@ -223,7 +223,7 @@ async fn header() {
 }
 
 #[tokio::test]
-async fn claims_of_wrong_types() {
+async fn known_claims_of_a_wrong_type_are_refused() {
     let function = Function::new().await;
     for name in ["iss", "aud", "exp", "nbf", "iat", "client_id", "scope", "scp", "token_use"] {
         let is_date = ["exp", "nbf", "iat"].contains(&name);
@@ -270,7 +270,7 @@ async fn claims_of_wrong_types() {
 }
 
 #[tokio::test]
-async fn claims_are_judged() {
+async fn claims_must_hold_within_the_leeway() {
     let function = Function::with(&[("TOKEN_AUDIENCE", "distributors, other")]).await;
     let now = now();
     for (name, change, expected) in [
@@ -345,12 +345,12 @@ async fn scope_is_judged_before_the_node() {
         (json!({"scp": [], "node_id": "x"}), "403 insufficient_scope"),
         (json!({"scope": "distributors:write", "node_id": "x"}), "403 node_claim_missing"),
     ] {
-        let answer = call(&function, &function.issuer.sign(&with(claims(NODE, 60), scope.clone()))).await;
-        assert_eq!(answer.outcome(), expected, "{scope}");
-        let challenge = answer.header("www-authenticate").unwrap_or_default();
+        let response = call(&function, &function.issuer.sign(&with(claims(NODE, 60), scope.clone()))).await;
+        assert_eq!(response.outcome(), expected, "{scope}");
+        let challenge = response.header("www-authenticate").unwrap_or_default();
         assert_eq!(
             challenge.starts_with("Bearer error=\"insufficient_scope\", error_description=\""),
-            answer.status == 403
+            response.status == 403
         );
         assert_eq!(challenge.ends_with(", scope=\"distributors:write\""), expected.ends_with("insufficient_scope"));
         assert_eq!(function.last_line()["subject"], "integration-client");
@@ -500,8 +500,8 @@ async fn an_unknown_kid_causes_one_fetch() {
     fetching.server.serve("/jwks", Reply::DocumentAfter(Duration::from_millis(50), keys));
     fetching.server.take_requests();
     // Rotation: the new key is there at once, for all who ask at the same time by one fetch.
-    let answers = tokio::join!(fetching.outcome(&second), fetching.outcome(&second), fetching.outcome(&first));
-    assert_eq!(answers, ("200".to_owned(), "200".to_owned(), "200".to_owned()));
+    let responses = tokio::join!(fetching.outcome(&second), fetching.outcome(&second), fetching.outcome(&first));
+    assert_eq!(responses, ("200".to_owned(), "200".to_owned(), "200".to_owned()));
     assert_eq!(fetching.server.take_requests(), ["/jwks"]);
     // The next unknown one has to wait.
     for _ in 0..3 {
@@ -517,12 +517,12 @@ async fn an_unknown_kid_causes_one_fetch() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_down_at_the_start() {
+async fn without_keys_from_the_start_tokens_are_503() {
     let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
     server.serve("/jwks", Reply::Status(500));
     let fetching = Fetching::jwks(server).await;
-    let answer = call(&fetching.function, &issuer.sign(&claims(NODE, 60))).await;
-    assert_eq!((answer.outcome().as_str(), answer.header("retry-after")), ("503 keys_unavailable", Some("5")));
+    let response = call(&fetching.function, &issuer.sign(&claims(NODE, 60))).await;
+    assert_eq!((response.outcome().as_str(), response.header("retry-after")), ("503 keys_unavailable", Some("5")));
     let reason = fetching.function.last_line()["reason"].as_str().unwrap().to_owned();
     assert!(reason.ends_with("/jwks: status 500"), "{reason}");
     // Twice at the start, and then not again at once.
@@ -530,12 +530,12 @@ async fn an_issuer_that_is_down_at_the_start() {
     fetching.server.serve("/jwks", Reply::Document(issuer.jwks()));
     assert_eq!(fetching.outcome(&issuer).await, "503 keys_unavailable");
     assert_eq!(fetching.server.take_requests(), [""; 0]);
-    // What needs no key is answered as ever.
+    // What needs no key gets its usual response.
     assert_eq!(call(&fetching.function, "x").await.outcome(), "401 invalid_token");
 }
 
 #[tokio::test]
-async fn an_issuer_that_goes_down_later() {
+async fn the_last_good_set_serves_while_the_issuer_is_down() {
     let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
     server.serve("/jwks", Reply::Document(issuer.jwks()));
     let fetching = Fetching::jwks(server).await;
@@ -570,8 +570,8 @@ async fn a_request_without_time_says_nothing_of_the_issuer() {
     let token = issuer.sign(&claims(NODE, 60));
     let event = fetching.function.put("{}").set("authorization", &format!("Bearer {token}")).event(FrontEnd::HttpApi);
     let started = Instant::now();
-    let answer = fetching.function.within(event.to_string().as_bytes(), Duration::from_millis(800)).await.unwrap();
-    assert_eq!(answer.outcome(), "503 keys_unavailable");
+    let response = fetching.function.within(event.to_string().as_bytes(), Duration::from_millis(800)).await.unwrap();
+    assert_eq!(response.outcome(), "503 keys_unavailable");
     // One document may take two seconds.
     assert!(started.elapsed() < Duration::from_millis(1_900));
     // The next request, with more time, does not wait for five seconds.
@@ -579,7 +579,7 @@ async fn a_request_without_time_says_nothing_of_the_issuer() {
 }
 
 #[tokio::test]
-async fn what_is_fetched_must_be_right() {
+async fn a_fetched_document_must_be_a_key_set_of_an_allowed_place() {
     let issuer = Issuer::new("a");
     let jwks = Reply::Document(issuer.jwks());
     let secret = json!({"kty": "oct", "k": encode(&[1; 64]), "kid": "secret"});
@@ -622,7 +622,7 @@ async fn what_is_fetched_must_be_right() {
 }
 
 #[tokio::test]
-async fn discovery() {
+async fn metadata_must_be_of_its_issuer_and_lead_to_https() {
     let issuer = Issuer::new("a");
     for (path, metadata_path) in
         [("", "/.well-known/openid-configuration"), ("/tenant/", "/tenant/.well-known/openid-configuration")]
@@ -734,10 +734,10 @@ async fn the_log_has_the_reason_of_a_401() {
         (Issuer::new("first").sign(&claims(NODE, 60)), "the token's signature does not verify"),
         (Issuer::new("other").sign(&claims(NODE, 60)), "the token's kid names no key"),
     ] {
-        let answer = call(&function, &token).await;
-        assert_eq!(answer.outcome(), "401 invalid_token");
-        assert_eq!((&answer.body["detail"], &function.last_line()["reason"]), (&json!(reason), &json!(reason)));
+        let response = call(&function, &token).await;
+        assert_eq!(response.outcome(), "401 invalid_token");
+        assert_eq!((&response.body["detail"], &function.last_line()["reason"]), (&json!(reason), &json!(reason)));
     }
-    let answer = function.call(&function.put("{}").without("authorization")).await;
-    assert_eq!(answer.body["detail"], function.last_line()["reason"]);
+    let response = function.call(&function.put("{}").without("authorization")).await;
+    assert_eq!(response.body["detail"], function.last_line()["reason"]);
 }

@@ -1,4 +1,4 @@
-//! The write: its condition, its retries, its deadline, and what the store holds after each answer.
+//! The write: its condition, its retries, its deadline, and what the store holds after each response.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use testing::embedded::{self, AT, ID, Item, NODE, documented_item};
 use testing::function::{Function, embedded};
 use testing::issuer::{AUDIENCE, ISSUER, claims};
 use testing::proxy::{Proxy, Release, Step, THROTTLED};
-use testing::request::{Answer, FrontEnd, Request};
+use testing::request::{FrontEnd, Request, Response};
 
 pub const SET: &str = r#"{"meta":{"path":"/new","authentication":{"type":2,"token":"t"}}}"#;
 pub const REMOVE: &str = r#"{"meta":null}"#;
@@ -41,7 +41,7 @@ impl Proxied {
         Self { function, proxy }
     }
 
-    async fn call(&self, request: &Request, steps: impl IntoIterator<Item = Step>) -> Answer {
+    async fn call(&self, request: &Request, steps: impl IntoIterator<Item = Step>) -> Response {
         self.proxy.take_requests();
         self.proxy.script(steps);
         self.function.call(request).await
@@ -64,15 +64,15 @@ pub fn path(item: &Item) -> Option<&str> {
     item.get("meta").map(|meta| meta.as_m().unwrap()["path"].as_s().unwrap().as_str())
 }
 
-/// Whether the item is as an answer of 200 says.
+/// Whether the item is as a response of 200 says.
 #[track_caller]
-pub fn assert_stored(item: &Item, answer: &Answer) {
-    assert_eq!(answer.header("etag"), Some(tag(item).as_str()));
-    assert_eq!(answer.body["meta"]["path"].as_str(), path(item));
+pub fn assert_stored(item: &Item, response: &Response) {
+    assert_eq!(response.header("etag"), Some(tag(item).as_str()));
+    assert_eq!(response.body["meta"]["path"].as_str(), path(item));
 }
 
 #[tokio::test]
-async fn the_call_as_it_is_sent() {
+async fn each_change_is_one_conditional_update_item() {
     let proxied = Proxied::new().await;
     let request_of = async |request: Request| {
         proxied.call(&request, []).await;
@@ -148,7 +148,7 @@ async fn only_the_version_that_was_read_is_overwritten() {
 }
 
 #[tokio::test]
-async fn odd_items_are_answered() {
+async fn items_of_another_form_are_returned_as_far_as_they_can_be_read() {
     let function = Function::new().await;
     let mut item = documented_item();
     item.remove("node_id");
@@ -164,7 +164,7 @@ async fn odd_items_are_answered() {
     assert_eq!(read.body.get("x"), None);
 }
 
-/// What may happen to single attempts: the answer is as if nothing had.
+/// What may happen to single attempts: the response is as if nothing had.
 fn survivable() -> Vec<(&'static str, Vec<Step>)> {
     let throttled = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"secret"}"#;
     let conflict = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException"}"#;
@@ -176,20 +176,20 @@ fn survivable() -> Vec<(&'static str, Vec<Step>)> {
         ("reset after, twice", vec![Step::ResetAfter, Step::ResetAfter]),
         ("reset before and after", vec![Step::ResetBefore, Step::ResetAfter]),
         ("truncated", vec![Step::Truncate]),
-        ("throttled", vec![Step::Answer(400, throttled), Step::Answer(400, throttled)]),
-        ("conflict", vec![Step::Answer(400, conflict)]),
-        ("internal", vec![Step::Answer(500, internal)]),
-        ("internal, after the write", vec![Step::AnswerAfter(500, internal)]),
-        ("bad gateway", vec![Step::Answer(502, "<html>")]),
-        ("429", vec![Step::Answer(429, "")]),
-        ("garbage", vec![Step::Answer(200, "garbage")]),
-        ("garbage, after the write", vec![Step::AnswerAfter(200, "garbage")]),
-        ("another shape, after the write", vec![Step::AnswerAfter(200, r#"{"Attributes":[]}"#)]),
+        ("throttled", vec![Step::Respond(400, throttled), Step::Respond(400, throttled)]),
+        ("conflict", vec![Step::Respond(400, conflict)]),
+        ("internal", vec![Step::Respond(500, internal)]),
+        ("internal, after the write", vec![Step::RespondAfter(500, internal)]),
+        ("bad gateway", vec![Step::Respond(502, "<html>")]),
+        ("429", vec![Step::Respond(429, "")]),
+        ("garbage", vec![Step::Respond(200, "garbage")]),
+        ("garbage, after the write", vec![Step::RespondAfter(200, "garbage")]),
+        ("another shape, after the write", vec![Step::RespondAfter(200, r#"{"Attributes":[]}"#)]),
     ]
 }
 
 #[tokio::test]
-async fn single_faults_are_survived_and_lost_answers_recognised() {
+async fn single_faults_are_survived_and_lost_responses_recognised() {
     let proxied = Proxied::new().await;
     for (name, steps) in survivable() {
         for body in [SET, REMOVE, READ] {
@@ -197,10 +197,10 @@ async fn single_faults_are_survived_and_lost_answers_recognised() {
                 proxied.reset().await;
                 let request = proxied.function.put(body);
                 let request = if with_tag { request.with("if-match", &format!("\"{AT}\"")) } else { request };
-                let answer = proxied.call(&request, steps.clone()).await;
-                assert_eq!(answer.outcome(), "200", "{name}: {body}, with tag: {with_tag}");
+                let response = proxied.call(&request, steps.clone()).await;
+                assert_eq!(response.outcome(), "200", "{name}: {body}, with tag: {with_tag}");
                 let item = proxied.item().await;
-                assert_stored(&item, &answer);
+                assert_stored(&item, &response);
                 let attempts = proxied.proxy.take_requests();
                 assert_eq!(attempts.len(), steps.len() + 1, "{name}: {body}");
                 assert_eq!(proxied.function.last_line()["store_attempts"], steps.len() + 1);
@@ -214,23 +214,23 @@ async fn single_faults_are_survived_and_lost_answers_recognised() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_told_from_a_lost_race() {
+async fn a_lost_response_is_told_from_a_lost_race() {
     let proxied = Proxied::new().await;
     // Our first attempt does not reach the store, and someone else writes: 412.
     let stale = proxied.function.put(SET).with("if-match", "\"stale\"");
-    let answer = proxied.call(&stale, [Step::ResetBefore]).await;
-    assert_eq!(answer.outcome(), "412 precondition_failed");
+    let response = proxied.call(&stale, [Step::ResetBefore]).await;
+    assert_eq!(response.outcome(), "412 precondition_failed");
     assert_eq!(proxied.item().await, documented_item());
-    // The answer that says so is lost: the same.
-    let answer = proxied.call(&stale, [Step::ResetAfter]).await;
-    assert_eq!(answer.outcome(), "412 precondition_failed");
+    // The response that says so is lost: the same.
+    let response = proxied.call(&stale, [Step::ResetAfter]).await;
+    assert_eq!(response.outcome(), "412 precondition_failed");
     assert_eq!(proxied.item().await, documented_item());
     // A read has written nothing that it could recognise.
-    let answer = proxied.call(&proxied.function.put(READ).with("if-match", "\"stale\""), [Step::ResetAfter]).await;
-    assert_eq!(answer.outcome(), "412 precondition_failed");
+    let response = proxied.call(&proxied.function.put(READ).with("if-match", "\"stale\""), [Step::ResetAfter]).await;
+    assert_eq!(response.outcome(), "412 precondition_failed");
 }
 
-/// A message that is still on its way when its request has been answered must not bring back what was there before.
+/// A message that is still on its way after the response to its request must not bring back what was there before.
 #[tokio::test]
 async fn a_late_attempt_cannot_undo_a_later_write() {
     for body in [SET, REMOVE] {
@@ -256,14 +256,14 @@ async fn a_late_attempt_cannot_undo_a_later_write() {
 #[tokio::test]
 async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
     let refused = r#"{"__type":"x#AccessDeniedException"}"#;
-    let throttled = Step::Answer(400, THROTTLED);
+    let throttled = Step::Respond(400, THROTTLED);
     for (name, steps, expected) in [
         ("reset after the write", vec![Step::ResetAfter], "503"),
         ("reset before the write", vec![Step::ResetBefore], "503"),
         ("truncated", vec![Step::Truncate], "503"),
-        ("500 after the write", vec![Step::AnswerAfter(500, "")], "503"),
-        ("500", vec![Step::Answer(500, "")], "503"),
-        ("garbage after the write", vec![Step::AnswerAfter(200, "garbage")], "503"),
+        ("500 after the write", vec![Step::RespondAfter(500, "")], "503"),
+        ("500", vec![Step::Respond(500, "")], "503"),
+        ("garbage after the write", vec![Step::RespondAfter(200, "garbage")], "503"),
         ("two attempts before", vec![Step::ResetAfter, throttled.clone()], "503"),
         ("nothing before", vec![], "500"),
         ("throttled before", vec![throttled.clone(), throttled], "500"),
@@ -277,9 +277,9 @@ async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
         ] {
             for body in [SET, REMOVE, READ] {
                 let proxied = Proxied::new().await;
-                let steps = steps.iter().cloned().chain([Step::Answer(status, error)]);
-                let answer = proxied.call(&proxied.function.put(body), steps).await;
-                assert_eq!(answer.status.to_string(), expected, "{name}, then {status} {error}: {body}");
+                let steps = steps.iter().cloned().chain([Step::Respond(status, error)]);
+                let response = proxied.call(&proxied.function.put(body), steps).await;
+                assert_eq!(response.status.to_string(), expected, "{name}, then {status} {error}: {body}");
                 let line = proxied.function.last_line();
                 assert_eq!(line["error_status"], status, "{name}: {line}");
             }
@@ -318,7 +318,7 @@ async fn an_error_after_a_refused_connection_is_500() {
     let refusing = SharedHttpConnector::new(refusing);
     let sdk = sdk.into_builder().http_client(http_client_fn(move |_, _| refusing.clone())).build();
     let function = Function::through(store, Clients { http, sdk, clock }, &[]).await;
-    proxy.script([Step::Answer(400, r#"{"__type":"x#AccessDeniedException"}"#)]);
+    proxy.script([Step::Respond(400, r#"{"__type":"x#AccessDeniedException"}"#)]);
     assert_eq!(function.call(&function.put(SET)).await.outcome(), "500 internal_error");
     assert_eq!(function.last_line()["store_attempts"], 2);
 }
@@ -328,7 +328,7 @@ async fn a_put_with_if_match_that_was_answered_503_can_be_repeated_as_it_is() {
     for body in [SET, REMOVE] {
         let proxied = Proxied::new().await;
         let request = proxied.function.put(body).with("if-match", &format!("\"{AT}\""));
-        let first = proxied.call(&request, vec![Step::AnswerAfter(500, ""); 3]).await;
+        let first = proxied.call(&request, vec![Step::RespondAfter(500, ""); 3]).await;
         assert_eq!(first.outcome(), "503 store_unavailable");
         let written = proxied.item().await;
         assert_ne!(written, documented_item());
@@ -361,25 +361,25 @@ async fn what_is_applied_already_is_a_success_at_the_stored_version() {
         for tags in ["\"stale\"", "W/\"weak\"", "\"a\", \"b\""] {
             assert_eq!(proxied.call(&proxied.function.put(stored), []).await.outcome(), "200");
             let item = proxied.item().await;
-            let answer = proxied.call(&proxied.function.put(body).with("if-match", tags), []).await;
-            assert_eq!(answer.outcome(), expected, "{stored}, then {body} with {tags}");
-            assert_eq!(answer.header("etag"), Some(tag(&item).as_str()));
+            let response = proxied.call(&proxied.function.put(body).with("if-match", tags), []).await;
+            assert_eq!(response.outcome(), expected, "{stored}, then {body} with {tags}");
+            assert_eq!(response.header("etag"), Some(tag(&item).as_str()));
             assert_eq!(proxied.item().await, item);
         }
     }
     // Another node's distributor is not compared.
     let other = proxied.function.issuer.sign(&claims("00000000-0000-4000-8000-000000000000", 60));
     assert_eq!(proxied.call(&proxied.function.put(SET), []).await.outcome(), "200");
-    let answer = proxied.call(&Request::put(&other, SET).with("if-match", "\"stale\""), []).await;
-    assert_eq!(answer.outcome(), "404 distributor_not_found");
+    let response = proxied.call(&Request::put(&other, SET).with("if-match", "\"stale\""), []).await;
+    assert_eq!(response.outcome(), "404 distributor_not_found");
 }
 
 #[tokio::test]
 async fn a_read_that_saw_nothing_is_503() {
     let proxied = Proxied::new().await;
     for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"x":1}"#] {
-        let answer = proxied.call(&proxied.function.put(READ), [Step::AnswerAfter(200, body)]).await;
-        assert_eq!((answer.outcome().as_str(), answer.header("etag")), ("503 store_unavailable", None), "{body:?}");
+        let response = proxied.call(&proxied.function.put(READ), [Step::RespondAfter(200, body)]).await;
+        assert_eq!((response.outcome().as_str(), response.header("etag")), ("503 store_unavailable", None), "{body:?}");
     }
     assert_eq!(proxied.item().await, documented_item());
 }
@@ -433,10 +433,10 @@ async fn a_version_is_always_after_the_stored_one() {
                     Some(tag) if with_tag => request.with("if-match", &format!("\"other\", {tag}")),
                     _ => request,
                 };
-                let answer = function.call(&request).await;
-                assert_eq!(answer.outcome(), "200", "{stored:?}");
-                assert_eq!(answer.body["updated_at"], expected, "{stored:?}");
-                assert_stored(&function.item().await.unwrap(), &answer);
+                let response = function.call(&request).await;
+                assert_eq!(response.outcome(), "200", "{stored:?}");
+                assert_eq!(response.body["updated_at"], expected, "{stored:?}");
+                assert_stored(&function.item().await.unwrap(), &response);
                 let line = function.last_line();
                 assert_eq!(line["store_attempts"], attempts, "{stored:?}: {line}");
             }
@@ -448,8 +448,8 @@ async fn a_version_is_always_after_the_stored_one() {
 async fn a_clock_that_is_behind_does_not_excuse_a_wrong_tag() {
     let function = at("2020-01-01T00:00:00.000000Z").await;
     for tags in ["\"2020-01-01T00:00:00.000000Z\"", "\"x\"", "W/\"x\""] {
-        let answer = function.call(&function.put(SET).with("if-match", tags)).await;
-        assert_eq!(answer.outcome(), "412 precondition_failed", "{tags}");
+        let response = function.call(&function.put(SET).with("if-match", tags)).await;
+        assert_eq!(response.outcome(), "412 precondition_failed", "{tags}");
         assert_eq!(function.last_line()["store_attempts"], 1);
     }
     // Nor another node, nor an item that is not there.
@@ -467,15 +467,15 @@ async fn outages_are_503_and_repeating_converges() {
         ("reset", Step::ResetBefore, "DispatchFailure"),
         ("reset after", Step::ResetAfter, "DispatchFailure"),
         ("truncated", Step::Truncate, "ResponseError"),
-        ("throttled", Step::Answer(400, throttled), "ProvisionedThroughputExceededException"),
-        ("500", Step::Answer(500, ""), "Unknown"),
-        ("503", Step::AnswerAfter(503, ""), "Unknown"),
-        ("garbage", Step::AnswerAfter(200, "{"), "Unknown"),
+        ("throttled", Step::Respond(400, throttled), "ProvisionedThroughputExceededException"),
+        ("500", Step::Respond(500, ""), "Unknown"),
+        ("503", Step::RespondAfter(503, ""), "Unknown"),
+        ("garbage", Step::RespondAfter(200, "{"), "Unknown"),
     ] {
         proxied.reset().await;
-        let answer = proxied.call(&proxied.function.put(SET), vec![step; 3]).await;
+        let response = proxied.call(&proxied.function.put(SET), vec![step; 3]).await;
         assert_eq!(
-            (answer.outcome().as_str(), answer.header("retry-after")),
+            (response.outcome().as_str(), response.header("retry-after")),
             ("503 store_unavailable", Some("1")),
             "{name}"
         );
@@ -493,15 +493,15 @@ async fn outages_are_503_and_repeating_converges() {
 async fn an_outage_uses_up_no_quota() {
     let proxied = Proxied::new().await;
     let request = proxied.function.put(READ);
-    proxied.proxy.script(vec![Step::Answer(500, ""); 300]);
-    let answers = futures_util::future::join_all((0..100).map(|_| proxied.function.call(&request))).await;
-    assert!(answers.iter().all(|answer| answer.status == 503));
+    proxied.proxy.script(vec![Step::Respond(500, ""); 300]);
+    let responses = futures_util::future::join_all((0..100).map(|_| proxied.function.call(&request))).await;
+    assert!(responses.iter().all(|response| response.status == 503));
     assert_eq!(proxied.proxy.take_requests().len(), 300);
-    assert_eq!(proxied.call(&request, vec![Step::Answer(500, ""); 2]).await.outcome(), "200");
+    assert_eq!(proxied.call(&request, vec![Step::Respond(500, ""); 2]).await.outcome(), "200");
 }
 
 #[tokio::test]
-async fn nothing_listens() {
+async fn a_store_that_refuses_connections_is_unavailable() {
     let store = embedded().await;
     // Bound and not listening, so that connections are refused and no one else takes the port.
     let socket = TcpSocket::new_v4().unwrap();
@@ -524,9 +524,9 @@ async fn other_errors_are_500_without_the_stores_words() {
         (400, r#"{"__type":"x#ExpiredTokenException","message":"secret"}"#, "ExpiredTokenException"),
         (413, "secret", "Unknown"),
     ] {
-        let answer = proxied.call(&proxied.function.put(SET), [Step::Answer(status, body)]).await;
-        assert_eq!(answer.outcome(), "500 internal_error");
-        assert!(!answer.body.to_string().contains("secret"), "{}", answer.body);
+        let response = proxied.call(&proxied.function.put(SET), [Step::Respond(status, body)]).await;
+        assert_eq!(response.outcome(), "500 internal_error");
+        assert!(!response.body.to_string().contains("secret"), "{}", response.body);
         assert_eq!(proxied.proxy.take_requests().len(), 1, "{body}");
         let line = proxied.function.last_line();
         let logged = (&line["error_code"], &line["error_status"], &line["aws_request_id"], &line["store_attempts"]);
@@ -541,12 +541,12 @@ async fn a_write_whose_item_is_not_returned_is_a_success() {
     let proxied = Proxied::new().await;
     for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"x":1}"#] {
         proxied.reset().await;
-        let answer = proxied.call(&proxied.function.put(SET), [Step::AnswerAfter(200, body)]).await;
-        assert_eq!(answer.outcome(), "200", "{body:?}");
-        assert_eq!(answer.body["id"], ID);
-        assert_eq!(answer.body["node_id"], NODE);
-        assert_eq!(answer.body["meta"], json!({"path": "/new", "authentication": {"type": 2, "token": "t"}}));
-        assert_eq!(answer.header("etag"), Some(tag(&proxied.item().await).as_str()));
+        let response = proxied.call(&proxied.function.put(SET), [Step::RespondAfter(200, body)]).await;
+        assert_eq!(response.outcome(), "200", "{body:?}");
+        assert_eq!(response.body["id"], ID);
+        assert_eq!(response.body["node_id"], NODE);
+        assert_eq!(response.body["meta"], json!({"path": "/new", "authentication": {"type": 2, "token": "t"}}));
+        assert_eq!(response.header("etag"), Some(tag(&proxied.item().await).as_str()));
     }
 }
 
@@ -556,14 +556,14 @@ async fn attempts_that_hang_are_given_up() {
     for step in [Step::Hang, Step::HangAfter, Step::Trickle] {
         let proxied = Proxied::new().await;
         let request = proxied.function.put(SET).with("if-match", &format!("\"{AT}\""));
-        let answer = proxied.call(&request, [step.clone()]).await;
-        assert_eq!(answer.outcome(), "200", "{step:?}");
-        assert_stored(&proxied.item().await, &answer);
+        let response = proxied.call(&request, [step.clone()]).await;
+        assert_eq!(response.outcome(), "200", "{step:?}");
+        assert_stored(&proxied.item().await, &response);
         assert_eq!(proxied.function.last_line()["store_attempts"], 2, "{step:?}");
     }
     let proxied = Proxied::new().await;
-    let answer = proxied.call(&proxied.function.put(SET), vec![Step::Hang; 3]).await;
-    assert_eq!(answer.outcome(), "503 store_unavailable");
+    let response = proxied.call(&proxied.function.put(SET), vec![Step::Hang; 3]).await;
+    assert_eq!(response.outcome(), "503 store_unavailable");
     let line = proxied.function.last_line();
     assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("TimeoutError"), &json!(3)));
 }
@@ -574,15 +574,15 @@ async fn without_time_the_store_is_not_asked() {
     let request = proxied.function.put(SET);
     for left in [0, 100, 300] {
         let event = request.event(FrontEnd::HttpApi).to_string();
-        let answer = proxied.function.within(event.as_bytes(), Duration::from_millis(left)).await.unwrap();
-        assert_eq!(answer.outcome(), "503 store_unavailable");
+        let response = proxied.function.within(event.as_bytes(), Duration::from_millis(left)).await.unwrap();
+        assert_eq!(response.outcome(), "503 store_unavailable");
         let line = proxied.function.last_line();
         assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("DeadlineExceeded"), &json!(0)));
     }
-    // What needs no store is answered as ever.
+    // What needs no store gets its usual response.
     let event = request.clone().without("x-target-server").event(FrontEnd::HttpApi).to_string();
-    let answer = proxied.function.within(event.as_bytes(), Duration::ZERO).await.unwrap();
-    assert_eq!(answer.outcome(), "400 wrong_target_server");
+    let response = proxied.function.within(event.as_bytes(), Duration::ZERO).await.unwrap();
+    assert_eq!(response.outcome(), "400 wrong_target_server");
     assert_eq!(proxied.proxy.take_requests(), [""; 0]);
     assert_eq!(proxied.item().await, documented_item());
 }
@@ -608,8 +608,8 @@ async fn of_concurrent_writers_with_one_tag_one_wins() {
         let tag = tag(&first.item().await.unwrap());
         let request = |path: &str| first.put(&format!(r#"{{"meta":{{"path":"{path}"}}}}"#)).with("if-match", &tag);
         let [a, b, c, d] = ["/a", "/b", "/c", "/d"].map(|path| request(&format!("{path}{round}")));
-        let answers = tokio::join!(first.call(&a), second.call(&b), first.call(&c), second.call(&d));
-        let mut outcomes = [answers.0.outcome(), answers.1.outcome(), answers.2.outcome(), answers.3.outcome()];
+        let responses = tokio::join!(first.call(&a), second.call(&b), first.call(&c), second.call(&d));
+        let mut outcomes = [responses.0.outcome(), responses.1.outcome(), responses.2.outcome(), responses.3.outcome()];
         outcomes.sort();
         assert_eq!(outcomes, ["200", "412 precondition_failed", "412 precondition_failed", "412 precondition_failed"]);
     }
