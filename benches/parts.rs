@@ -8,7 +8,7 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use serde_json::json;
 use testing::embedded::NODE;
-use testing::request::FrontEnd;
+use testing::request::{FrontEnd, READ, REMOVE, SET};
 use testing::signer::Signer;
 use testing::{issuer, request};
 use tokio::runtime::{Builder, Runtime};
@@ -22,8 +22,6 @@ use update_distributor::token::key_store::{KeySource, KeyStore};
 use update_distributor::update::{Access, Change};
 use update_distributor::webhook::{Host, HostPolicy, Path};
 use update_distributor::{body, clients};
-
-const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
 
 fn main() {
     divan::main();
@@ -40,7 +38,7 @@ fn event(bencher: Bencher<'_, '_>, front_end: FrontEnd) {
     });
 }
 
-#[divan::bench(args = [SET, r#"{"meta":null}"#, "{}"])]
+#[divan::bench(args = [SET, REMOVE, READ])]
 fn body_to_change(text: &str) -> Change {
     body::change(black_box(text).as_bytes(), HostPolicy::Public).unwrap()
 }

@@ -89,7 +89,7 @@ const IPV4: [(Ipv4Net, bool); 26] = [
     (v4([255, 255, 255, 255], 32), false),
 ];
 
-/// IANA IPv6 Special-Purpose Address Registry, without the blocks that [`embedded_v4`] has judged before and those
+/// IANA IPv6 Special-Purpose Address Registry, without the blocks that [`embedded_v4`] has handled before and those
 /// outside [`GLOBAL_UNICAST`].
 const IPV6: [(Ipv6Net, bool); 13] = [
     (v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), false),

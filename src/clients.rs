@@ -21,7 +21,7 @@ pub struct Clients {
     pub http: SharedHttpConnector,
     /// Region, credentials and endpoint of the AWS SDK, which uses the same HTTP client.
     pub sdk: SdkConfig,
-    /// The clock that stamps writes and judges tokens and deadlines.
+    /// The clock that writes are stamped and tokens and deadlines are validated with.
     pub clock: Clock,
 }
 

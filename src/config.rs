@@ -260,8 +260,8 @@ fn discovery(issuer: &str) -> Result<Location, ConfigError> {
     if issuer.contains(['?', '#']) {
         return Err(fault("must be a URL without query and fragment"));
     }
-    let metadata = format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer));
-    let metadata = RemoteUrl::configured(&metadata).map_err(|error| fault(&error.to_string()))?;
+    let text = format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer));
+    let metadata = RemoteUrl::configured(&text).map_err(|error| fault(&error.to_string()))?;
     Ok(Location::Discovery { issuer: issuer.to_owned(), metadata })
 }
 

@@ -50,8 +50,8 @@ impl<'a> Request<'a> {
         };
         let string = |value: Option<&'a RawValue>| value.and_then(string);
         let method = string(event.method).filter(|method| is_token(method)).ok_or_else(invalid("method"))?;
-        let path = string(event.path).and_then(|path| if event.path_is_encoded { decode(path) } else { Some(path) });
-        let path = path.filter(|path| !path.chars().any(is_control)).ok_or_else(invalid("path"))?;
+        let decoded = string(event.path).and_then(|path| if event.path_is_encoded { decode(path) } else { Some(path) });
+        let path = decoded.filter(|path| !path.chars().any(is_control)).ok_or_else(invalid("path"))?;
         let headers = headers(&event).ok_or_else(invalid("header"))?;
         let allowed = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| {
             is_token(name) && !value.chars().any(|char| char != '\t' && is_control(char))
@@ -166,16 +166,16 @@ impl<'a> Request<'a> {
     ///
     /// `invalid_event` where it is not what a front end sends, `body_too_large`.
     pub fn body(&self) -> Result<Cow<'a, [u8]>, Problem> {
-        let body = match self.event.body {
+        let text = match self.event.body {
             None => Some(Cow::Borrowed(&[][..])),
             Some(body) => Text::read(body).map(|text| text.0),
         };
-        let body = match self.event.is_base64_encoded.map_or("false", RawValue::get) {
-            "false" => body,
-            "true" => body.and_then(|body| BASE64.decode(body).ok()).map(Cow::Owned),
+        let bytes = match self.event.is_base64_encoded.map_or("false", RawValue::get) {
+            "false" => text,
+            "true" => text.and_then(|text| BASE64.decode(text).ok()).map(Cow::Owned),
             _ => None,
         };
-        let body = body.ok_or_else(|| Problem::new(Code::InvalidEvent, "the event's body cannot be read"))?;
+        let body = bytes.ok_or_else(|| Problem::new(Code::InvalidEvent, "the event's body cannot be read"))?;
         if body.len() > MAX_BODY {
             return Err(Problem::new(Code::BodyTooLarge, "the body must be at most 16384 bytes"));
         }

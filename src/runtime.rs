@@ -103,8 +103,11 @@ async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError
 
 /// Waits for the next invocation. `None` is the response of local tools to a poll that took too long.
 async fn next(api: &PooledClient) -> Result<Option<(HeaderMap, Bytes)>, RuntimeError> {
-    let request = build_request().method(Method::GET).uri(format!("{INVOCATION}/next")).body(Body::empty());
-    let request = request.map_err(|error| RuntimeError::Unreachable(error.into()))?;
+    let request = build_request()
+        .method(Method::GET)
+        .uri(format!("{INVOCATION}/next"))
+        .body(Body::empty())
+        .map_err(|error| RuntimeError::Unreachable(error.into()))?;
     let (parts, body) = api.call(request).await.map_err(RuntimeError::Unreachable)?.into_parts();
     match parts.status {
         StatusCode::OK => {

@@ -9,16 +9,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use testing::embedded::{AT, NODE, TABLE};
 use testing::issuer::{AUDIENCE, ISSUER, Issuer};
-use testing::request::{FRONT_ENDS, FrontEnd, Request};
+use testing::request::{FRONT_ENDS, FrontEnd, READ, REMOVE, Request, SET};
 
 /// 2099-12-31T23:59:59Z
 const EXPIRES: u64 = 4_102_444_799;
 const ISSUED: u64 = 1_735_689_600;
 const SCOPE: &str = "distributors:write";
-
-const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
-const REMOVE: &str = r#"{"meta":null}"#;
-const READ: &str = "{}";
 
 fn main() {
     let issuer = Issuer::new("events");

@@ -83,7 +83,7 @@ impl Rules {
         // NumericDate: seconds since the epoch, in any notation of JSON.
         let date = |name: &str| claims.read::<f64>(name).map_err(|_| invalid_type());
 
-        // All of them are read before any is judged: one of a wrong type refuses the token, whether or not it counts.
+        // All of them are read before any is validated: one of a wrong type refuses the token, whether or not it matters.
         let audience = strings("aud")?.filter(|audience| !audience.is_empty());
         let (expires, not_before, issued_at) = (date("exp")?, date("nbf")?, date("iat")?);
         let (client, token_use) = (string("client_id")?, string("token_use")?);

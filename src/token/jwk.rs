@@ -172,8 +172,8 @@ impl<'a> Jwk<'a> {
         let algorithms = one_of(alg, &[Algorithm::Library(EdDSA)])?;
         let point = self.bytes("x")?;
         ParsedPublicKey::new(&ED25519, &point).map_err(|_| SkipReason::Malformed)?;
-        let key = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(&point));
-        let key = key.map_err(|_| SkipReason::Malformed)?;
+        let key =
+            DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(&point)).map_err(|_| SkipReason::Malformed)?;
         Ok((algorithms, identity(b"OKP", &[&point]), Verification::Library(key)))
     }
 

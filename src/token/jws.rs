@@ -38,9 +38,9 @@ impl<'a> Jws<'a> {
         if payload.contains('.') {
             return Err(not_signed());
         }
-        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| not_signed())?;
+        let decoded = URL_SAFE_NO_PAD.decode(header).map_err(|_| not_signed())?;
         let malformed = || invalid("the token's header is malformed");
-        let header = Members::parse(&header).ok_or_else(malformed)?;
+        let header = Members::parse(&decoded).ok_or_else(malformed)?;
         if header.has("crit") || header.has("b64") {
             return Err(invalid("the token's header requires an extension that is not supported"));
         }

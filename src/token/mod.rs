@@ -73,8 +73,8 @@ impl Verifier {
     pub async fn verify(&self, token: &str, deadline: Instant) -> Result<Caller, Problem> {
         let jws = Jws::parse(token)?;
         let payload = URL_SAFE_NO_PAD.decode(jws.payload).ok();
-        let claims = payload.as_deref().and_then(Members::parse);
-        let claims = claims.ok_or_else(|| invalid("the token's claims are malformed"))?;
+        let members = payload.as_deref().and_then(Members::parse);
+        let claims = members.ok_or_else(|| invalid("the token's claims are malformed"))?;
         let issuer = self.rules.issuer(&claims)?;
         let kid = jws.kid.as_deref();
         let keys = self.keys.keys_for(issuer, kid, deadline).await?;

@@ -8,6 +8,13 @@ use serde_json::{Map, Value, json};
 
 use crate::embedded::ID;
 
+/// The body of the documented request.
+pub const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
+pub const REMOVE: &str = r#"{"meta":null}"#;
+pub const READ: &str = "{}";
+/// A body with every member that can be set.
+pub const EVERY_MEMBER: &str = r#"{"meta":{"host":"https://example.com","path":"/a","method":5,"authentication":{"type":2,"username":"u","password":"p","token":"t"}}}"#;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FrontEnd {
     HttpApi,

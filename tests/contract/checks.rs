@@ -8,9 +8,7 @@ use update_distributor::event::{self, Event};
 use testing::embedded::{AT, ID, NODE};
 use testing::function::Function;
 use testing::issuer;
-use testing::request::{FRONT_ENDS, FrontEnd, Request, Response};
-
-const META: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
+use testing::request::{FRONT_ENDS, FrontEnd, Request, Response, SET};
 
 /// A change of a request that makes it fail one check.
 type Break = Box<dyn Fn(Request) -> Request>;
@@ -83,7 +81,7 @@ async fn each_front_end_gets_the_form_that_it_reads() {
 #[tokio::test]
 async fn what_was_set_is_returned_until_it_is_removed() {
     let function = Function::new().await;
-    let set = function.call(&function.put(META)).await;
+    let set = function.call(&function.put(SET)).await;
     assert_eq!(set.outcome(), "200");
     let updated_at = set.body["updated_at"].as_str().unwrap();
     assert_eq!(set.header("etag"), Some(format!("\"{updated_at}\"").as_str()));
@@ -113,7 +111,7 @@ async fn what_was_set_is_returned_until_it_is_removed() {
 #[tokio::test]
 async fn members_are_returned_in_the_documented_order() {
     let function = Function::new().await;
-    let event = function.put(META).event(FrontEnd::HttpApi).to_string();
+    let event = function.put(SET).event(FrontEnd::HttpApi).to_string();
     let invocation =
         update_distributor::handler::Invocation { request_id: "id".to_owned(), deadline: None, trace_id: None };
     let response = function.app.invoke(event.as_bytes(), &invocation).await.unwrap();
@@ -461,7 +459,7 @@ async fn if_none_match_is_not_ignored() {
     let function = Function::new().await;
     for value in ["*", "\"x\"", "", "x"] {
         for also in [None, Some("*"), Some("malformed")] {
-            let request = function.put(META).with("If-None-Match", value);
+            let request = function.put(SET).with("If-None-Match", value);
             let request = also.iter().fold(request, |request, value| request.with("if-match", value));
             let response = function.call(&request).await;
             assert_eq!(response.outcome(), "400 invalid_if_match", "{value}");

@@ -14,7 +14,7 @@ use crate::readme::readme;
 use testing::embedded::documented_item;
 use testing::function::{Function, embedded};
 use testing::proxy::{Proxy, Step};
-use testing::request::{FrontEnd, Response};
+use testing::request::{EVERY_MEMBER, FrontEnd, Response};
 use testing::signer::KeyServer;
 
 struct Description {
@@ -154,13 +154,9 @@ fn every_code_is_described_and_every_described_code_exists() {
     assert_eq!(listed, Code::ALL.map(Code::name), "in the order of the checks");
 }
 
-/// The names in two objects of the description, in alphabetical order.
-fn names<const N: usize>(schemas: [&Value; N]) -> [Vec<&str>; N] {
-    schemas.map(|schema| {
-        let mut names: Vec<_> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names
-    })
+/// The names of the members of an object.
+fn names(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 #[test]
@@ -183,13 +179,15 @@ fn every_member_and_every_choice_is_described() {
     };
     let meta = serde_json::to_value(meta).unwrap();
     let readme = readme();
-    for (object, set, stored) in
-        [(&meta, "Meta", "StoredMeta"), (&meta["authentication"], "Authentication", "StoredAuthentication")]
-    {
-        let members: BTreeSet<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
-        let members: Vec<_> = members.into_iter().collect();
-        assert_eq!(names([&schemas[set], &schemas[stored]]), [members.clone(), members.clone()], "{set}");
-        for member in members {
+    let sent: Value = serde_json::from_str(EVERY_MEMBER).unwrap();
+    for (stored, sent, schema_of_stored, schema) in [
+        (&meta, &sent["meta"], "StoredMeta", "Meta"),
+        (&meta["authentication"], &sent["meta"]["authentication"], "StoredAuthentication", "Authentication"),
+    ] {
+        assert_eq!(names(&schemas[schema_of_stored]["properties"]), names(stored), "{schema_of_stored}");
+        assert_eq!(names(&schemas[schema]["properties"]), names(stored), "{schema}");
+        assert_eq!(names(sent), names(stored), "EVERY_MEMBER");
+        for member in names(stored) {
             let in_readme = [format!("`{member}`"), format!("`{member}."), format!(".{member}`")];
             assert!(in_readme.iter().any(|text| readme.contains(text)), "README: {member}");
         }

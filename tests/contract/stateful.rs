@@ -19,7 +19,7 @@ use testing::embedded::{AT, Item as Stored, TABLE};
 use testing::function::{Function, embedded};
 use testing::issuer::{Issuer, claims, now};
 use testing::proxy::Proxy;
-use testing::request::{self, FRONT_ENDS, Request};
+use testing::request::{self, EVERY_MEMBER, FRONT_ENDS, Request};
 
 use super::model::{
     self, Body, CONTENT_TYPES, Draw, Fault, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IfMatch, Item, Leaf, METHODS,
@@ -298,6 +298,18 @@ fn check(draw: &Draw, response: &request::Response, expected: &model::Response, 
         assert!(value.starts_with(challenge), "{value}");
     }
     assert_eq!(found, headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+}
+
+#[test]
+fn the_model_knows_every_member() {
+    let names = |tables: &[&[Leaf]]| -> BTreeSet<&str> { tables.iter().map(|table| table[0].0).collect() };
+    let of = |object: &Value| -> BTreeSet<String> { object.as_object().unwrap().keys().cloned().collect() };
+    let body: Value = serde_json::from_str(EVERY_MEMBER).unwrap();
+    let mut meta = names(&[&HOSTS, &HOOK_PATHS, &HOOK_METHODS]);
+    meta.insert("authentication");
+    assert!(of(&body["meta"]).iter().eq(&meta), "{meta:?}");
+    let authentication = names(&[&TYPES, &USERNAMES, &PASSWORDS, &TOKENS]);
+    assert!(of(&body["meta"]["authentication"]).iter().eq(&authentication), "{authentication:?}");
 }
 
 #[test]
