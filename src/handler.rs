@@ -29,6 +29,10 @@ use crate::token::key_store::KeyStore;
 use crate::update::{Access, Change, Update};
 use crate::webhook::HostPolicy;
 
+// A panic costs only its own request, which needs a build that unwinds.
+#[cfg(not(panic = "unwind"))]
+compile_error!("the profile needs panic = \"unwind\"");
+
 /// The limit for fetching keys and connecting at the start: a little less than the two seconds that one document or one
 /// attempt may take, so that what is cut off here counts as not tried and is left to the first request.
 const START_BUDGET: Duration = Duration::from_millis(1_950);
