@@ -1,7 +1,4 @@
 //! The bytes of the request's body → the change of `meta`, or every error.
-//!
-//! Inside `meta`, a member that is `null` counts as absent, since many serializers write unset members so. Its name
-//! must be known all the same.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -9,7 +6,9 @@ use std::error::Error;
 use crate::json::{self, Json, Malformed};
 use crate::problem::{Code, InvalidMember, Problem};
 use crate::update::Change;
-use crate::webhook::{Authentication, Host, HostPolicy, Meta, Method, Password, Path, Scheme, Token, Username};
+use crate::webhook::{
+    Authentication, Host, HostPolicy, Meta, Method, Password, Path, Scheme, Token, UnknownScheme, Username,
+};
 
 /// Members of a distributor that are returned and cannot be set. They are ignored, so that a client can send back what
 /// it received.
@@ -72,25 +71,24 @@ impl Reader {
         };
         let mut meta = Meta { host: None, path: None, method: None, authentication: None };
         for (name, value) in members {
-            let parent = META;
+            let value = not_null(value);
             match name.as_ref() {
-                "host" | "path" | "method" | "authentication" if *value == Json::Null => {}
                 "host" => {
                     let policy = self.host_policy;
-                    meta.host = self.string(parent, name, value, |text| Host::new(text, policy));
+                    meta.host = self.string(META, name, value, |text| Host::new(text, policy));
                 }
-                "path" => meta.path = self.string(parent, name, value, Path::new),
+                "path" => meta.path = self.string(META, name, value, Path::new),
                 "method" => {
-                    let method = match value {
+                    let method = value.map(|value| match value {
                         Json::String(method) => Method::from_name(method),
                         Json::Number(number) => Method::from_number(number),
                         // Neither an integer nor a name: the detail is the same for all of them.
                         _ => Method::from_name(""),
-                    };
-                    meta.method = self.record_error(parent, name, method);
+                    });
+                    meta.method = method.and_then(|method| self.record_error(META, name, method));
                 }
-                "authentication" => meta.authentication = self.authentication(value),
-                name => self.unknown(parent, name),
+                "authentication" => meta.authentication = value.and_then(|value| self.authentication(value)),
+                name => self.unknown(META, name),
             }
         }
         Change::Set(meta)
@@ -102,21 +100,19 @@ impl Reader {
             return None;
         };
         let parent = AUTHENTICATION;
-        // `type` may come last, so it is looked up first: the other members depend on it.
-        let scheme = members.iter().find_map(|member| match member {
-            (name, Json::Number(number)) if name == "type" => Scheme::from_number(number).ok(),
-            _ => None,
+        // `type` may come last, so it is read first: the other members depend on it.
+        let scheme = members.iter().find(|(name, _)| name == "type").and_then(|(_, value)| not_null(value));
+        let scheme = scheme.map(|value| match value {
+            Json::Number(number) => Scheme::from_number(number),
+            _ => Err(UnknownScheme),
         });
         let mut authentication = Authentication { scheme: None, username: None, password: None, token: None };
         for (name, value) in members {
+            let value = not_null(value);
             match name.as_ref() {
-                "type" | "username" | "password" | "token" if *value == Json::Null => {}
-                "type" => {
-                    let number = if let Json::Number(number) = value { number } else { "" };
-                    authentication.scheme = self.record_error(parent, name, Scheme::from_number(number));
-                }
+                "type" => authentication.scheme = scheme.and_then(|scheme| self.record_error(parent, name, scheme)),
                 "username" => {
-                    let is_basic = scheme == Some(Scheme::Basic);
+                    let is_basic = scheme == Some(Ok(Scheme::Basic));
                     let username = |text: &str| if is_basic { Username::basic(text) } else { Username::new(text) };
                     authentication.username = self.string(parent, name, value, username);
                 }
@@ -125,13 +121,15 @@ impl Reader {
                 name => self.unknown(parent, name),
             }
         }
-        if let Some(scheme) = scheme {
-            let is_missing =
-                |required: &&&str| !members.iter().any(|(name, value)| name == **required && *value != Json::Null);
-            self.missing.extend(scheme.required().iter().filter(is_missing).map(|required| InvalidMember {
-                pointer: pointer(parent, required),
-                detail: format!("is required where type is {}", scheme.number()).into(),
-            }));
+        if let Some(Ok(scheme)) = scheme {
+            for required in scheme.required() {
+                if !members.iter().any(|(name, value)| name == required && not_null(value).is_some()) {
+                    self.missing.push(InvalidMember {
+                        pointer: pointer(parent, required),
+                        detail: format!("is required where type is {}", scheme.number()).into(),
+                    });
+                }
+            }
         }
         Some(authentication)
     }
@@ -140,10 +138,10 @@ impl Reader {
         &mut self,
         parent: &str,
         name: &str,
-        value: &Json<'_>,
+        value: Option<&Json<'_>>,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let Json::String(text) = value else {
+        let Json::String(text) = value? else {
             self.error(pointer(parent, name), "must be a string");
             return None;
         };
@@ -161,6 +159,12 @@ impl Reader {
     fn error(&mut self, pointer: String, detail: impl Into<Cow<'static, str>>) {
         self.errors.push(InvalidMember { pointer, detail: detail.into() });
     }
+}
+
+/// Inside `meta`, a member that is null counts as absent, since many serializers write unset members so. Its name must be
+/// known all the same.
+fn not_null<'a, 'b>(value: &'a Json<'b>) -> Option<&'a Json<'b>> {
+    Some(value).filter(|value| **value != Json::Null)
 }
 
 fn pointer(parent: &str, name: &str) -> String {

@@ -196,7 +196,7 @@ impl Scheme {
 }
 
 /// A number is not that of a [`Scheme`].
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UnknownScheme;
 
 impl fmt::Display for UnknownScheme {
