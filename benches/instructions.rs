@@ -3,6 +3,8 @@
 //!
 //! Fails where a request takes over 3 % more than the committed `benches/instructions.json` says; `-- --save` writes
 //! that file anew. Without valgrind, it says so and measures nothing.
+//!
+//! `-- --train BINARY` counts nothing, and sends a binary the requests that a profile for its compiler is made of.
 
 // A benchmark prints, and what it cannot measure ends it.
 #![allow(
@@ -23,7 +25,7 @@ use std::process::{ExitCode, Stdio};
 use serde_json::json;
 use testing::embedded::{self, Embedded, NODE, TABLE};
 use testing::issuer::{self, AUDIENCE, ISSUER};
-use testing::request::{FrontEnd, Request};
+use testing::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::runtime_api::RuntimeApi;
 use testing::signer::Signer;
 use testing::tls::Tls;
@@ -34,7 +36,8 @@ use tokio::process::Command;
 const SHORT: usize = 40;
 const LONG: usize = 240;
 const GROWTH: f64 = 1.03;
-const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
+/// Requests of a run that makes a profile.
+const TRAINING: usize = 3_000;
 
 /// The layer of a source file or of a function, by the first of these that is part of its path or name.
 const LAYERS: [(&str, &str); 50] = [
@@ -92,6 +95,13 @@ const LAYERS: [(&str, &str); 50] = [
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Some(binary) = std::env::args().skip_while(|argument| argument != "--train").nth(1) {
+        let world = World::start().await;
+        for tokens in [1, TRAINING / 5] {
+            drive(Command::new(&binary), &world, &[SET, REMOVE, READ], TRAINING, tokens).await;
+        }
+        return ExitCode::SUCCESS;
+    }
     if !std::process::Command::new("valgrind")
         .arg("--version")
         .stdout(Stdio::null())
@@ -191,14 +201,21 @@ impl World {
 
 /// Returns how many instructions of each layer a process has taken for its start and so many requests.
 async fn count(binary: &Path, world: &World, requests: usize, tokens: usize) -> HashMap<&'static str, u64> {
-    let tokens: Vec<_> = (0..tokens).map(|number| world.token(number)).collect();
-    let api = RuntimeApi::start();
-    let file =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/instructions-{requests}-{}.out", tokens.len()));
-    let mut child = Command::new("valgrind")
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/instructions-{requests}-{tokens}.out"));
+    let mut valgrind = Command::new("valgrind");
+    valgrind
         .args(["--tool=callgrind", "--quiet", "--compress-pos=no"])
         .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(binary)
+        .arg(binary);
+    drive(valgrind, world, &[SET], requests, tokens).await;
+    layers(&fs::read_to_string(file).unwrap())
+}
+
+/// Starts the function and sends it so many requests, with these bodies and so many tokens in turn, until it has ended.
+async fn drive(mut command: Command, world: &World, bodies: &[&str], requests: usize, tokens: usize) {
+    let tokens: Vec<_> = (0..tokens).map(|number| world.token(number)).collect();
+    let api = RuntimeApi::start();
+    let mut child = command
         .env_clear()
         .envs([
             ("AWS_LAMBDA_RUNTIME_API", &*api.address.to_string()),
@@ -220,15 +237,14 @@ async fn count(binary: &Path, world: &World, requests: usize, tokens: usize) -> 
         .spawn()
         .unwrap();
     api.ready().await;
-    for token in tokens.iter().cycle().take(requests) {
-        let event = Request::put(token, SET).event(FrontEnd::HttpApi).to_string();
+    for (token, body) in tokens.iter().cycle().zip(bodies.iter().cycle()).take(requests) {
+        let event = Request::put(token, body).event(FrontEnd::HttpApi).to_string();
         assert_eq!(api.invoke(event.as_bytes()).await.response().outcome(), "200");
         api.ready().await;
     }
-    // Without a Runtime API the process ends, and valgrind writes what it has counted.
+    // Without a Runtime API the process ends, and what was counted in it is written.
     drop(api);
     child.wait().await.unwrap();
-    layers(&fs::read_to_string(file).unwrap())
 }
 
 /// Sums up the own costs in a file of callgrind by layer.

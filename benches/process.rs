@@ -26,7 +26,7 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 use testing::embedded::{self, Embedded, NODE, TABLE};
 use testing::issuer;
-use testing::request::{FrontEnd, Request};
+use testing::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::runtime_api::RuntimeApi;
 use testing::signer::{KeyServer, Reply, Signer};
 use testing::tls::Tls;
@@ -44,19 +44,12 @@ const CONCURRENCY: usize = 8;
 /// One for each request of a process.
 const TOKENS: usize = 1 + 3 * (WARMING + REQUESTS);
 
-const OPERATIONS: [(&str, &str); 3] = [
-    (
-        "set",
-        r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#,
-    ),
-    ("remove", r#"{"meta":null}"#),
-    ("read", "{}"),
-];
+const OPERATIONS: [(&str, &str); 3] = [("set", SET), ("remove", REMOVE), ("read", READ)];
 
 #[tokio::main]
 async fn main() {
-    let json_file = json_file();
-    let binaries = [build_function(), build_floor()];
+    let json_file = argument("--json");
+    let binaries = [argument("--binary").unwrap_or_else(build_function), build_floor()];
     let world = World::start().await;
     let variants = [
         Variant { name: "floor", binary: &binaries[1], tokens: &[], keys: None },
@@ -91,10 +84,9 @@ async fn main() {
     report(&samples, share.is_some(), json_file);
 }
 
-fn json_file() -> Option<PathBuf> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--json");
-    arguments.next()?;
-    Some(PathBuf::from(arguments.next().expect("--json takes a file")))
+/// Returns the path after an option.
+fn argument(option: &str) -> Option<PathBuf> {
+    std::env::args().skip_while(|argument| argument != option).nth(1).map(PathBuf::from)
 }
 
 fn build(arguments: &[&str], jitter: &str) {
