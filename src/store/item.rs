@@ -137,6 +137,8 @@ fn attributes<const N: usize>(members: [(&str, Option<AttributeValue>); N]) -> A
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -199,8 +201,16 @@ mod tests {
             authentication: Some(authentication),
         };
         let stored = meta_attributes(meta);
-        let item = HashMap::from([("meta".to_owned(), AttributeValue::M(stored))]);
+        let item = HashMap::from([("meta".to_owned(), AttributeValue::M(stored.clone()))]);
         let response = serde_json::to_value(distributor(Uuid::nil(), &item)).unwrap();
+        for (stored, returned) in [
+            (&stored, &response["meta"]),
+            (map(&stored, "authentication").unwrap(), &response["meta"]["authentication"]),
+        ] {
+            let stored: BTreeSet<_> = stored.keys().collect();
+            let returned: BTreeSet<_> = returned.as_object().unwrap().keys().collect();
+            assert_eq!(stored, returned);
+        }
         let authentication = json!({"type": 1, "username": "u", "password": "p", "token": "t"});
         let expected =
             json!({"host": "https://a.example", "path": "/", "method": "GET", "authentication": authentication});
