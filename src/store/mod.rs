@@ -132,7 +132,8 @@ impl Store {
     /// behind, two writes share a microsecond, or another program wrote something else there. Then the write is made
     /// again on the condition that the item is still at the stored version, with the first version after that or,
     /// where the stored one is not in our form, with the clock's time, until it succeeds or is refused for another
-    /// reason.
+    /// reason. Where that fails because others write at the same time, and the clock is not behind, the write is made
+    /// again with the clock's time, so that it does not lose against each of them.
     ///
     /// # Errors
     ///
@@ -193,21 +194,25 @@ impl Store {
                 // All of its condition holds for the item that the store returned: a contradiction.
                 return Err(unavailable());
             }
-            (expected, version) = self.next(stored);
+            (expected, version) = self.next(stored, repetitions);
             // The first repetition nearly always succeeds. More are needed only where others write at the same time.
-            if repetitions > 0 {
+            if repetitions > 0 && matches!(expected, Expected::Stored(_)) {
                 backoff(1).await;
             }
             repetitions += 1;
         }
     }
 
-    /// Returns the condition and the version with which to write over the stored version.
-    fn next(&self, stored: Option<&str>) -> (Expected, String) {
-        let now = || version::at(self.clock.now());
-        match stored {
-            Some(stored) => (Expected::Stored(stored.to_owned()), version::after(stored).unwrap_or_else(now)),
-            None => (Expected::Requested, now()),
+    /// Returns the condition and the version with which to write over the stored version, after so many repetitions.
+    fn next(&self, stored: Option<&str>, repetitions: u32) -> (Expected, String) {
+        let now = version::at(self.clock.now());
+        match stored.map(|stored| (stored, version::after(stored))) {
+            None => (Expected::Requested, now),
+            Some((stored, None)) => (Expected::Stored(stored.to_owned()), now),
+            // Others write so often that the stored version has changed again each time. The clock is not behind, so a
+            // later time takes precedence over all that were stamped before.
+            Some((stored, Some(_))) if repetitions > 0 && *now > *stored => (Expected::Requested, now),
+            Some((stored, Some(after))) => (Expected::Stored(stored.to_owned()), after),
         }
     }
 

@@ -105,10 +105,14 @@ impl Function {
     }
 
     /// The last line of the log.
-    pub fn last_line(&self) -> Value {
+    pub fn lines(&self) -> Vec<Value> {
         let lines = self.log.0.lock().unwrap();
-        let text = std::str::from_utf8(&lines).unwrap();
-        serde_json::from_str(text.lines().last().expect("a line was logged")).expect("a line is JSON")
+        let lines = std::str::from_utf8(&lines).unwrap().lines();
+        lines.map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    }
+
+    pub fn last_line(&self) -> Value {
+        self.lines().pop().expect("a line was logged")
     }
 
     /// The documented distributor as it is stored.

@@ -615,6 +615,39 @@ async fn of_concurrent_writers_with_one_tag_one_wins() {
     }
 }
 
+/// A connector whose calls arrive in another order than they were made in.
+#[derive(Debug)]
+struct Reordering(SharedHttpConnector);
+
+impl HttpConnector for Reordering {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (http, delay) = (self.0.clone(), fastrand::u64(0..5_000));
+        HttpConnectorFuture::new(async move {
+            tokio::time::sleep(Duration::from_micros(delay)).await;
+            http.call(request).await
+        })
+    }
+}
+
+/// Whoever arrives late finds the stored version changed again and again, since the others go on writing.
+#[tokio::test]
+async fn no_writer_starves_while_others_write() {
+    let store = embedded().await;
+    let Clients { http, sdk, clock } = embedded::clients(&store.endpoint()).await;
+    let reordering = SharedHttpConnector::new(Reordering(http.clone()));
+    let sdk = sdk.into_builder().http_client(http_client_fn(move |_, _| reordering.clone())).build();
+    let function = Function::through(store, Clients { http, sdk, clock }, &[]).await;
+    let writers = (0..8).map(async |writer| {
+        for number in 0..100 {
+            let request = function.put(&json!({"meta": {"path": format!("/{writer}/{number}")}}).to_string());
+            assert_eq!(function.call(&request).await.outcome(), "200");
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    let attempts = function.lines().into_iter().map(|line| line["store_attempts"].as_u64().unwrap()).max();
+    assert!(attempts.is_some_and(|attempts| attempts <= 25), "{attempts:?}");
+}
+
 #[tokio::test]
 async fn priming_is_one_call_that_changes_nothing() {
     let proxied = Proxied::with(&[("PRIME", "true")]).await;
