@@ -287,6 +287,13 @@ async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
     }
 }
 
+/// Clients whose calls of the store go through a connector.
+fn through<C: HttpConnector + 'static>(clients: Clients, connector: impl FnOnce(SharedHttpConnector) -> C) -> Clients {
+    let connector = SharedHttpConnector::new(connector(clients.http.clone()));
+    let sdk = clients.sdk.into_builder().http_client(http_client_fn(move |_, _| connector.clone())).build();
+    Clients { sdk, ..clients }
+}
+
 /// A connector whose first call goes where nothing listens.
 #[derive(Debug)]
 struct RefusedOnce {
@@ -312,12 +319,10 @@ async fn an_error_after_a_refused_connection_is_500() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let store = embedded().await;
     let proxy = Proxy::start(store.address).await;
-    let Clients { http, sdk, clock } = embedded::clients(&proxy.endpoint()).await;
     let nowhere = socket.local_addr().unwrap();
-    let refusing = RefusedOnce { refused: AtomicBool::default(), nowhere, http: http.clone() };
-    let refusing = SharedHttpConnector::new(refusing);
-    let sdk = sdk.into_builder().http_client(http_client_fn(move |_, _| refusing.clone())).build();
-    let function = Function::through(store, Clients { http, sdk, clock }, &[]).await;
+    let refusing = |http| RefusedOnce { refused: AtomicBool::default(), nowhere, http };
+    let clients = through(embedded::clients(&proxy.endpoint()).await, refusing);
+    let function = Function::through(store, clients, &[]).await;
     proxy.script([Step::Respond(400, r#"{"__type":"x#AccessDeniedException"}"#)]);
     assert_eq!(function.call(&function.put(SET)).await.outcome(), "500 internal_error");
     assert_eq!(function.last_line()["store_attempts"], 2);
@@ -633,10 +638,8 @@ impl HttpConnector for Reordering {
 #[tokio::test]
 async fn no_writer_starves_while_others_write() {
     let store = embedded().await;
-    let Clients { http, sdk, clock } = embedded::clients(&store.endpoint()).await;
-    let reordering = SharedHttpConnector::new(Reordering(http.clone()));
-    let sdk = sdk.into_builder().http_client(http_client_fn(move |_, _| reordering.clone())).build();
-    let function = Function::through(store, Clients { http, sdk, clock }, &[]).await;
+    let clients = through(embedded::clients(&store.endpoint()).await, Reordering);
+    let function = Function::through(store, clients, &[]).await;
     let writers = (0..8).map(async |writer| {
         for number in 0..100 {
             let request = function.put(&json!({"meta": {"path": format!("/{writer}/{number}")}}).to_string());
