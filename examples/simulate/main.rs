@@ -70,7 +70,7 @@ fn simulate(options: &Options) -> Result<String, String> {
     let mut report = Report::default();
     let mut seed = options.seed;
     while report.requests < options.requests {
-        report.add(run_all(seed..seed + RUNS)?);
+        report.add(run_all(seed..seed + RUNS).map_err(|failure| failure.to_string())?);
         seed += RUNS;
     }
     let Report { requests, faults, calls, .. } = report;

@@ -11,7 +11,7 @@ pub mod store;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -87,14 +87,29 @@ impl Report {
 /// Requests of one run, without repetitions: enough for conflicts, few enough to be read.
 pub const REQUESTS: usize = 40;
 
+/// A run in which something was not allowed.
+#[derive(Debug)]
+pub struct Failure {
+    /// What was not allowed, with the seed and the shortest history that leads to it.
+    history: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.history)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// Makes the runs of all these seeds, on as many threads as there are processors.
 ///
 /// # Errors
 ///
-/// What was not allowed in the first run that failed, with its seed and the shortest history that leads to it.
-pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
+/// The first run that failed.
+pub fn run_all(seeds: Range<u64>) -> Result<Report, Failure> {
     let (next, end) = (AtomicU64::new(seeds.start), seeds.end);
-    let work = || -> Result<Report, String> {
+    let work = || -> Result<Report, Failure> {
         let mut report = Report::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -105,7 +120,7 @@ pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
             report.add(run(seed).inspect_err(|_| next.store(end, Ordering::Relaxed))?);
         }
     };
-    let reports: Vec<Result<Report, String>> = thread::scope(|scope| {
+    let reports: Vec<Result<Report, Failure>> = thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
@@ -121,11 +136,11 @@ pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
 ///
 /// # Errors
 ///
-/// What was not allowed, with the seed and the shortest history that leads to it.
-pub fn run(seed: u64) -> Result<Report, String> {
+/// That something in it was not allowed.
+pub fn run(seed: u64) -> Result<Report, Failure> {
     let plan = Plan::new(seed, REQUESTS);
     let (report, _, verdict) = execute(&plan);
-    verdict.map(|()| report).map_err(|_| describe(&shrink(plan)))
+    verdict.map(|()| report).map_err(|_| Failure { history: describe(&shrink(plan)) })
 }
 
 /// Makes the run of a seed and returns all that happened in it, in words.
