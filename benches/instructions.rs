@@ -95,7 +95,7 @@ const LAYERS: [(&str, &str); 50] = [
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(binary) = std::env::args().skip_while(|argument| argument != "--train").nth(1) {
+    if let Some(binary) = testing::path_after("--train") {
         let world = World::start().await;
         for tokens in [1, TRAINING / 5] {
             drive(Command::new(&binary), &world, &[SET, REMOVE, READ], TRAINING, tokens).await;

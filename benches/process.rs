@@ -48,8 +48,8 @@ const OPERATIONS: [(&str, &str); 3] = [("set", SET), ("remove", REMOVE), ("read"
 
 #[tokio::main]
 async fn main() {
-    let json_file = argument("--json");
-    let binaries = [argument("--binary").unwrap_or_else(build_function), build_floor()];
+    let json_file = testing::path_after("--json");
+    let binaries = [testing::path_after("--binary").unwrap_or_else(build_function), build_floor()];
     let world = World::start().await;
     let variants = [
         Variant { name: "floor", binary: &binaries[1], tokens: &[], keys: None },
@@ -82,11 +82,6 @@ async fn main() {
         samples.entry(name).or_default().push("zip (MiB)", zip_size(binary));
     }
     report(&samples, share.is_some(), json_file);
-}
-
-/// Returns the path after an option.
-fn argument(option: &str) -> Option<PathBuf> {
-    std::env::args().skip_while(|argument| argument != option).nth(1).map(PathBuf::from)
 }
 
 fn build(arguments: &[&str], jitter: &str) {

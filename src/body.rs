@@ -101,8 +101,8 @@ impl Reader {
         };
         let parent = AUTHENTICATION;
         // `type` may come last, so it is read first: the other members depend on it.
-        let scheme = members.iter().find(|(name, _)| name == "type").and_then(|(_, value)| not_null(value));
-        let scheme = scheme.map(|value| match value {
+        let number = members.iter().find(|(name, _)| name == "type").and_then(|(_, value)| not_null(value));
+        let scheme = number.map(|value| match value {
             Json::Number(number) => Scheme::from_number(number),
             _ => Err(UnknownScheme),
         });

@@ -613,6 +613,9 @@ mod tests {
         for name in ["get", "GET ", "HEAD", "1", ""] {
             assert!(Method::from_name(name).is_err(), "{name}");
         }
+        for number in ["1", "2"] {
+            assert_eq!(Scheme::from_number(number).unwrap().number(), number);
+        }
         assert_eq!(Scheme::ALL.len(), Scheme::COUNT);
         for scheme in Scheme::ALL {
             assert_eq!(Scheme::from_number(scheme.number()), Ok(scheme));

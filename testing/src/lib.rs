@@ -34,3 +34,14 @@ pub mod signer;
 pub mod simulation;
 pub mod table;
 pub mod tls;
+
+/// Returns the path after an option on the command line.
+///
+/// # Panics
+///
+/// If the option is the last argument.
+pub fn path_after(option: &str) -> Option<std::path::PathBuf> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != option);
+    arguments.next()?;
+    Some(arguments.next().unwrap_or_else(|| panic!("{option} takes a path")).into())
+}

@@ -155,7 +155,7 @@ fn every_code_is_described_and_every_described_code_exists() {
 }
 
 /// The names of the members of an object.
-fn names(object: &Value) -> BTreeSet<&str> {
+pub fn names(object: &Value) -> BTreeSet<&str> {
     object.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
