@@ -10,7 +10,7 @@ use serde_json::json;
 use testing::embedded::NODE;
 use testing::request::{FrontEnd, READ, REMOVE, SET};
 use testing::signer::Signer;
-use testing::{issuer, request};
+use testing::{embedded, issuer, request};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use update_distributor::clock::Clock;
@@ -21,7 +21,7 @@ use update_distributor::token::key_set::KeySet;
 use update_distributor::token::key_store::{KeySource, KeyStore};
 use update_distributor::update::{Access, Change};
 use update_distributor::webhook::{Host, HostPolicy, Path};
-use update_distributor::{body, clients};
+use update_distributor::body;
 
 fn main() {
     divan::main();
@@ -98,7 +98,7 @@ impl<'a> Issuer<'a> {
             node_claim: ClaimName::parse("node_id"),
         };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let http = runtime.block_on(clients::Clients::from_env("eu-central-1".to_owned())).http;
+        let http = runtime.block_on(embedded::clients("http://127.0.0.1:1")).unpooled;
         let verifier =
             Verifier::new(rules, KeyStore::new(KeySource::Inline(keys), &http, &Clock::system()), Clock::system());
         Self { alg, signer, verifier, runtime }

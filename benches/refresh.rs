@@ -67,7 +67,7 @@ async fn measure(issuer: &Issuer, count: usize, age: u64, reply: &Reply) -> Vec<
     let call = async || function.until(event.as_bytes(), None).await.unwrap().outcome();
     let settle = async || {
         let invocation = Invocation { request_id: String::new(), deadline: None, trace_id: None };
-        function.app.settle(&invocation).await;
+        function.app.finish_background_work(&invocation).await;
     };
     let mut times = Vec::new();
     for round in 0..=count {

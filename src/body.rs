@@ -81,7 +81,7 @@ impl Reader {
                 "method" => {
                     let method = value.map(|value| match value {
                         Json::String(method) => Method::from_name(method),
-                        Json::Number(number) => Method::from_number(number),
+                        Json::Number(number) => Method::from_number(*number),
                         // Neither an integer nor a name: the detail is the same for all of them.
                         _ => Method::from_name(""),
                     });
@@ -103,7 +103,7 @@ impl Reader {
         // `type` may come last, so it is read first: the other members depend on it.
         let number = members.iter().find(|(name, _)| name == "type").and_then(|(_, value)| not_null(value));
         let scheme = number.map(|value| match value {
-            Json::Number(number) => Scheme::from_number(number),
+            Json::Number(number) => Scheme::from_number(*number),
             _ => Err(UnknownScheme),
         });
         let mut authentication = Authentication { scheme: None, username: None, password: None, token: None };
@@ -195,7 +195,7 @@ mod tests {
             "{}",
             r#"{"meta":null}"#,
             r#"{"meta":{}}"#,
-            r#"{"id":{"a":[1e400]},"node_id":true,"created_at":null,"updated_at":7}"#,
+            r#"{"id":{"a":[1e300]},"node_id":true,"created_at":null,"updated_at":7}"#,
             r#"{"meta":{"authentication":{}}}"#,
             r#"{"meta":{"authentication":{"type":2}}}"#,
             r#"{"meta":{"authentication":{"type":2,"username":"a:b","password":"","token":""}}}"#,
@@ -203,6 +203,8 @@ mod tests {
             r#"{"meta":{"authentication":{"type":1,"username":"","password":"p:q","token":"t"}}}"#,
             r#"{"meta":{"authentication":{"password":"p","username":"u","type":1}}}"#,
             r#"{"meta":{"method":5}}"#,
+            r#"{"meta":{"method":5.0}}"#,
+            r#"{"meta":{"method":5e0,"authentication":{"type":20e-1}}}"#,
             r#"{"meta":{"method":"DELETE"}}"#,
             r#"{"meta":{"host":null,"path":null,"method":null,"authentication":null}}"#,
             r#"{"meta":{"authentication":{"type":null,"username":null,"password":null,"token":null}}}"#,
@@ -228,13 +230,13 @@ mod tests {
         for value in ["1", "[]", "{}", "true"] {
             check(&format!(r#"{{"meta":{{"host":{value},"path":{value}}}}}"#), &["/meta/host", "/meta/path"]);
         }
-        for method in ["0", "6", "-1", "1.0", "1e0", "10e-1", "true", "[]", "\"1\"", "\"get\"", "\"HEAD\"", "1e400"] {
+        for method in ["0", "-0", "6", "-1", "1.5", "1e1", "1e300", "true", "[]", "\"1\"", "\"get\"", "\"HEAD\""] {
             check(&format!(r#"{{"meta":{{"method":{method}}}}}"#), &["/meta/method"]);
         }
         for authentication in ["[]", "1", "\"Basic\""] {
             check(&format!(r#"{{"meta":{{"authentication":{authentication}}}}}"#), &["/meta/authentication"]);
         }
-        for scheme in ["0", "3", "1.0", "1e0", "\"1\"", "true", "{}"] {
+        for scheme in ["0", "3", "1.5", "1e-1", "\"1\"", "true", "{}"] {
             check(&format!(r#"{{"meta":{{"authentication":{{"type":{scheme}}}}}}}"#), &["/meta/authentication/type"]);
         }
         let (type_, user, pass, token) = (

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_http_client::Connector;
@@ -11,38 +12,46 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 
 use crate::clock::Clock;
+use crate::config::Aws;
 
 /// The limit for making a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections that are kept for a next request: as many as there can be invocations at once, and more.
+const POOL_SIZE: usize = 1_024;
 
 /// The clients and the clock that all of the function shares.
 pub struct Clients {
-    /// Speaks `https` and `http`; who may be asked in the clear is decided where a URL is read.
-    pub http: SharedHttpConnector,
-    /// Region, credentials and endpoint of the AWS SDK, which uses the same HTTP client.
+    /// Makes a connection for each request, so that none is dead: one that was kept while the process was frozen may be.
+    /// Speaks `https` and `http`; which hosts may be reached without TLS is decided where a URL is read.
+    pub unpooled: SharedHttpConnector,
+    /// Region, credentials and endpoint of the AWS SDK, with an HTTP client that keeps connections.
     pub sdk: SdkConfig,
     /// The clock that writes are stamped and tokens and deadlines are validated with.
     pub clock: Clock,
 }
 
 impl Clients {
-    /// Clients with what the environment says, as Lambda sets it: no profile files and no instance metadata are asked,
-    /// and nothing is waited for. Root certificates are read once.
-    pub async fn from_env(region: String) -> Self {
-        let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
-        let tls = Provider::Rustls(CryptoMode::AwsLc);
-        let http =
-            SharedHttpConnector::new(Connector::builder().tls_provider(tls).connector_settings(settings).build());
-        let sdk_http = http.clone();
+    /// Creates clients with the credentials of the environment, as Lambda sets them: no profile files and no instance
+    /// metadata are read. The SDK's settings for retries are not read from there either: its parser panics.
+    pub async fn from_env(aws: &Aws) -> Self {
+        let pooled = connector(POOL_SIZE);
         // An empty file in place of those that would be looked for.
         let no_files = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build();
-        let sdk = aws_config::defaults(BehaviorVersion::latest())
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .profile_files(no_files)
-            .region(Region::new(region))
+            .retry_config(RetryConfig::disabled())
+            .region(Region::new(aws.region.clone()))
             .credentials_provider(EnvironmentVariableCredentialsProvider::new())
-            .http_client(http_client_fn(move |_, _| sdk_http.clone()))
-            .load()
-            .await;
-        Self { http, sdk, clock: Clock::system() }
+            .http_client(http_client_fn(move |_, _| pooled.clone()));
+        if let Some(endpoint_url) = &aws.endpoint_url {
+            loader = loader.endpoint_url(endpoint_url);
+        }
+        Self { unpooled: connector(0), sdk: loader.load().await, clock: Clock::system() }
     }
+}
+
+fn connector(pool_size: usize) -> SharedHttpConnector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    let builder = Connector::builder().connector_settings(settings).pool_max_idle_per_host(pool_size);
+    SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
 }

@@ -5,11 +5,12 @@ use std::fmt;
 
 use lambda_http::http::Uri;
 
+use crate::configured_url;
 use crate::log::Level;
 use crate::token::claims::{ClaimName, Rules};
+use crate::token::fetch::{Endpoint, FetchUrl};
 use crate::token::key_set::KeySet;
 use crate::token::key_store::KeySource;
-use crate::token::remote::{Location, RemoteUrl};
 use crate::webhook::HostPolicy;
 
 /// Everything that a deployment can set.
@@ -28,8 +29,16 @@ pub struct Config {
     pub prime: bool,
     /// Namespace of the embedded metrics; `None`: none are written.
     pub metrics_namespace: Option<String>,
+    /// Where the table is.
+    pub aws: Aws,
+}
+
+/// The settings of the AWS SDK that must be right for it to work at all.
+pub struct Aws {
     /// AWS region of the table.
     pub region: String,
+    /// Another endpoint of `DynamoDB` than that of the region.
+    pub endpoint_url: Option<String>,
 }
 
 /// A setting that is missing or wrong: the variable, and what is wrong with it.
@@ -65,7 +74,7 @@ impl Config {
         let discovered = is_discovery.then(|| issuers.iter().map(|issuer| discovery(issuer)).collect()).transpose()?;
         let audience = env.list("TOKEN_AUDIENCE")?.into_iter().collect();
         let key_source = match discovered {
-            Some(locations) => KeySource::Remote(locations),
+            Some(endpoints) => KeySource::Fetched(endpoints),
             None => inline_or_uri(&env)?,
         };
         let scope = env.optional("TOKEN_SCOPE")?;
@@ -92,14 +101,7 @@ impl Config {
                 "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and space",
             ));
         }
-        let region = match env.optional("AWS_REGION")? {
-            Some(region) => region,
-            None => match env.optional("AWS_DEFAULT_REGION") {
-                Ok(Some(region)) => region,
-                Ok(None) => return Err(ConfigError { variable: "AWS_REGION", fault: "is not set".to_owned() }),
-                Err(error) => return Err(ConfigError { variable: "AWS_REGION", ..error }),
-            },
-        };
+        let aws = env.aws()?;
         Ok(Self {
             table_name,
             token_rules: Rules { issuers, audience, scope, node_claim },
@@ -108,8 +110,20 @@ impl Config {
             host_policy: if private_hosts { HostPolicy::Any } else { HostPolicy::Public },
             prime,
             metrics_namespace,
-            region,
+            aws,
         })
+    }
+}
+
+impl Aws {
+    /// Reads `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`, and then `AWS_REGION`, else `AWS_DEFAULT_REGION`. An
+    /// endpoint is not read where `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`, which has the SDK's own meaning.
+    ///
+    /// # Errors
+    ///
+    /// The variable that is wrong, without an endpoint's value; `AWS_REGION` where there is no region.
+    pub fn from_env(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        Env(env).aws()
     }
 }
 
@@ -207,6 +221,35 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         Ok(Some(value).filter(|value| !value.is_empty()))
     }
 
+    fn aws(&self) -> Result<Aws, ConfigError> {
+        let ignores_endpoints = (self.0)("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| {
+            value.eq_ignore_ascii_case("true")
+        });
+        let endpoint_url = match ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().find(|name| self.is_set(name)) {
+            Some(variable) if !ignores_endpoints => self.endpoint_url(variable)?,
+            _ => None,
+        };
+        let region = match self.optional("AWS_REGION")? {
+            Some(region) => Some(region),
+            None => self.optional("AWS_DEFAULT_REGION").map_err(|error| ConfigError { variable: "AWS_REGION", ..error })?,
+        };
+        let region = region.ok_or_else(|| ConfigError { variable: "AWS_REGION", fault: "is not set".to_owned() })?;
+        if !is_region(&region) {
+            return Err(invalid("AWS_REGION", &region, "a region: letters, digits and -"));
+        }
+        Ok(Aws { region, endpoint_url })
+    }
+
+    fn endpoint_url(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
+        let Some(text) = self.optional(variable)? else { return Ok(None) };
+        let fault = |fault: &str| ConfigError { variable, fault: fault.to_owned() };
+        let url = configured_url::parse(&text).map_err(|error| fault(&error.to_string()))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(fault("must be a URL without query and fragment"));
+        }
+        Ok(Some(url.into()))
+    }
+
     fn boolean(&self, variable: &'static str, default: bool) -> Result<bool, ConfigError> {
         match self.optional(variable)? {
             None => Ok(default),
@@ -230,6 +273,11 @@ fn is_scope(scope: &str) -> bool {
     scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
+/// A region becomes a label of the endpoint's host name.
+fn is_region(region: &str) -> bool {
+    region.len() <= 63 && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 fn is_namespace(namespace: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#: ".contains(&byte);
     namespace.len() <= 255 && namespace.bytes().all(allowed)
@@ -239,8 +287,8 @@ fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Resul
     let fault = |variable, fault: String| ConfigError { variable, fault };
     match (env.optional("TOKEN_JWKS_URI")?, env.untrimmed("TOKEN_JWKS")?.filter(|set| !set.is_empty())) {
         (Some(_), Some(_)) => Err(fault("TOKEN_JWKS_URI", "and TOKEN_JWKS are both set; set one of them".to_owned())),
-        (Some(uri), None) => match RemoteUrl::configured(&uri) {
-            Ok(url) => Ok(KeySource::Remote(vec![Location::Jwks(url)])),
+        (Some(uri), None) => match FetchUrl::configured(&uri) {
+            Ok(url) => Ok(KeySource::Fetched(vec![Endpoint::Jwks(url)])),
             Err(error) => Err(fault("TOKEN_JWKS_URI", error.to_string())),
         },
         (None, jwks) => match KeySet::inline(jwks.unwrap_or_default().as_bytes()) {
@@ -251,18 +299,18 @@ fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Resul
 }
 
 /// `OpenID` Connect Discovery 1.0, 4.
-fn discovery(issuer: &str) -> Result<Location, ConfigError> {
+fn discovery(issuer: &str) -> Result<Endpoint, ConfigError> {
     let fault = |fault: &str| {
         let when = "where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
         ConfigError { variable: "TOKEN_ISSUER", fault: format!("{fault}, {when}") }
     };
-    RemoteUrl::configured(issuer).map_err(|error| fault(&error.to_string()))?;
+    FetchUrl::configured(issuer).map_err(|error| fault(&error.to_string()))?;
     if issuer.contains(['?', '#']) {
         return Err(fault("must be a URL without query and fragment"));
     }
     let text = format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer));
-    let metadata = RemoteUrl::configured(&text).map_err(|error| fault(&error.to_string()))?;
-    Ok(Location::Discovery { issuer: issuer.to_owned(), metadata })
+    let metadata = FetchUrl::configured(&text).map_err(|error| fault(&error.to_string()))?;
+    Ok(Endpoint::Discovery { issuer: issuer.to_owned(), metadata })
 }
 
 #[cfg(test)]
@@ -293,14 +341,14 @@ mod tests {
         assert_eq!(config.table_name, "distributors");
         assert_eq!(config.token_rules.audience, HashSet::from(["api".to_owned()]));
         assert_eq!(config.token_rules.node_claim, ClaimName::parse("node_id"));
-        assert_eq!(config.region, "eu-central-1");
+        assert_eq!((config.aws.region.as_str(), config.aws.endpoint_url), ("eu-central-1", None));
         assert_eq!(config.token_rules.scope, None);
         assert_eq!(config.target_server, "integration");
         assert_eq!(config.host_policy, HostPolicy::Public);
         assert!(config.prime);
         assert_eq!(config.metrics_namespace.as_deref(), Some("UpdateDistributor"));
-        let KeySource::Remote(locations) = config.key_source else { panic!("keys are found by discovery") };
-        let [Location::Discovery { issuer, metadata }] = &locations[..] else { panic!("of one issuer") };
+        let KeySource::Fetched(endpoints) = config.key_source else { panic!("keys are found by discovery") };
+        let [Endpoint::Discovery { issuer, metadata }] = &endpoints[..] else { panic!("of one issuer") };
         assert_eq!(issuer, "https://issuer.example");
         assert_eq!(metadata.to_string(), "https://issuer.example/.well-known/openid-configuration");
     }
@@ -417,7 +465,7 @@ mod tests {
     #[test]
     fn a_default_region_serves_where_there_is_no_other() {
         let config = config(&[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", "eu-north-1")]).unwrap();
-        assert_eq!(config.region, "eu-north-1");
+        assert_eq!(config.aws.region, "eu-north-1");
     }
 
     #[cfg(unix)]

@@ -52,7 +52,8 @@ pub struct App {
     host_policy: HostPolicy,
     log: Log,
     clock: Clock,
-    started: AtomicBool,
+    /// Whether a request has been answered.
+    answered: AtomicBool,
 }
 
 /// An invocation, apart from its event.
@@ -90,28 +91,28 @@ impl App {
         let app = Self {
             verifier: Verifier::new(
                 config.token_rules,
-                KeyStore::new(config.key_source, &clients.http, &clients.clock),
+                KeyStore::new(config.key_source, &clients.unpooled, &clients.clock),
                 clients.clock.clone(),
             ),
-            store: Store::new(config.table_name, &clients.sdk, clients.clock.clone()),
+            store: Store::new(config.table_name, &clients),
             target_server: config.target_server,
             host_policy: config.host_policy,
             log,
             clock: clients.clock,
-            started: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
         };
         let keys = app.verifier.keys().prepare(Instant::now() + START_BUDGET);
         let prime = async { if config.prime { timeout(START_BUDGET, app.store.prime()).await } else { Ok(Ok(())) } };
         let (keys, prime) = join(keys, prime).await;
-        for error in keys.err().into_iter().flatten() {
-            warn!("the keys could not be fetched: {}", error.to_string().escape_debug());
+        for error in keys {
+            warn!("the keys could not be fetched: {error}");
         }
         let cause = match prime {
             Ok(result) => result.err().map(|error| error.to_string()),
             Err(_) => Some("not done in time".to_owned()),
         };
         if let Some(cause) = cause {
-            warn!("the table could not be reached: {}", cause.escape_debug());
+            warn!("the table could not be reached: {cause}");
         }
         app
     }
@@ -127,19 +128,19 @@ impl App {
         invocation: &Invocation,
     ) -> Result<impl Serialize + Send + use<>, InvalidEvent> {
         let received = Instant::now();
-        let cold_start = !self.started.swap(true, Ordering::Relaxed);
         let event =
             Event::parse(raw).inspect_err(|_| self.log.invalid_event(&invocation.request_id, InvalidEvent::MESSAGE))?;
-        let handler = service_fn(|_| self.respond(event, invocation, received, cold_start));
+        let handler = service_fn(|_| self.respond(event, invocation, received));
         let request = LambdaEvent::new(response::empty_request(event.front_end), Context::default());
         let Ok(response) = Adapter::from(handler).call(request).await;
         Ok(response)
     }
 
-    /// Waits, after the response to an invocation, for work in the background that it has left behind, as long as the
-    /// invocation may take: when the next one is asked for, the process may be frozen.
-    pub async fn settle(&self, invocation: &Invocation) {
-        self.verifier.keys().settle(Instant::now() + invocation.time_left(self.clock.now())).await;
+    /// Waits for background work of an invocation, at most until its deadline. Lambda may freeze the process at the next
+    /// poll.
+    pub async fn finish_background_work(&self, invocation: &Invocation) {
+        let deadline = Instant::now() + invocation.time_left(self.clock.now());
+        self.verifier.keys().finish_background_work(deadline).await;
     }
 
     async fn respond(
@@ -147,13 +148,11 @@ impl App {
         event: Event<'_>,
         invocation: &Invocation,
         received: Instant,
-        cold_start: bool,
     ) -> Result<Response<Body>, Infallible> {
         let mut entry = Entry {
             request_id: invocation.request_id.clone(),
             gateway_request_id: event.gateway_request_id.and_then(request::string).map(Into::into),
             xray_trace_id: invocation.trace_root().map(str::to_owned),
-            cold_start,
             ..Entry::default()
         };
         let deadline = received + invocation.time_left(self.clock.now());
@@ -169,6 +168,7 @@ impl App {
             entry.reason = problem.into_reason().map(Into::into);
             code
         });
+        entry.cold_start = !self.answered.swap(true, Ordering::Relaxed);
         self.log.request(&entry, code, received.elapsed());
         Ok(response)
     }

@@ -1,7 +1,7 @@
 //! JSON text read strictly: a tree that refuses what a lenient parser would hide.
 //!
-//! `serde_json` does the lexing; what is added here is what it leaves to its caller: duplicate members are refused
-//! instead of the last one winning, numbers keep their spelling, and every refusal knows its line and column.
+//! `serde_json` does the work, in one pass, with its own limit of depth. What is added here is what it leaves to its
+//! caller: duplicate members are refused instead of the last one winning.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A JSON value, as far as the rules of the body need to see into it.
@@ -19,8 +19,8 @@ pub enum Json<'a> {
     Null,
     /// `true` or `false`: no member of the body is a boolean.
     Bool,
-    /// A number as it was written, since `1`, `1.0` and `1e0` are not the same to a caller.
-    Number(&'a str),
+    /// A number: `1`, `1.0` and `1e0` are the same.
+    Number(f64),
     /// A string, unescaped.
     String(Cow<'a, str>),
     /// An array: no member of the body is one, so only its syntax counts.
@@ -38,20 +38,79 @@ pub struct Malformed {
     pub column: usize,
 }
 
-/// Levels of nesting that are read; one more is refused, so that no text can exhaust the stack.
-const MAX_LEVELS: usize = 127;
-
 /// Reads a whole text as one JSON value.
 ///
 /// # Errors
 ///
 /// [`Malformed`] for anything but RFC 8259 text in UTF-8, for a byte order mark, and for lone surrogates, duplicate
-/// members and more than 127 levels.
+/// members, more than 127 levels and numbers beyond those of an `f64`.
 pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
-    let text = std::str::from_utf8(text).map_err(|error| position(text, error.valid_up_to()))?;
-    let raw: &RawValue =
-        serde_json::from_str(text).map_err(|error| Malformed { line: error.line(), column: error.column().max(1) })?;
-    Parser { text }.value(raw.get(), 1)
+    serde_json::from_slice(text).map_err(|error| Malformed { line: error.line(), column: error.column().max(1) })
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json<'de>;
+
+    // Never shown: the caller reports the place of the error.
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Json::Bool)
+    }
+
+    // Integers that an `f64` rounds are too large for any rule.
+    #[allow(clippy::cast_precision_loss)]
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Json::Number(number as f64))
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Json::Number(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Json::Number(number))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Json::String(text.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Json::String(text.to_owned().into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<Json<'_>>()?.is_some() {}
+        Ok(Json::Array)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        let mut names = HashSet::new();
+        while let Some(Name(name)) = map.next_key()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom("a member appears twice"));
+            }
+            members.push((name, map.next_value()?));
+        }
+        Ok(Json::Object(members))
+    }
 }
 
 /// Returns a text without the one byte order mark that a reader may ignore (RFC 8259, 8.1).
@@ -79,8 +138,10 @@ impl<'a> Members<'a> {
     /// Reads a whole text as one object. `None` if it is anything else, or has a member twice.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let members = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.named();
-        first_duplicate(&members).is_none().then_some(Self(members))
+        let pairs = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.0;
+        let members: Vec<_> = pairs.into_iter().map(|(Name(name), value)| (name, value)).collect();
+        let mut names = HashSet::with_capacity(members.len());
+        members.iter().all(|(name, _)| names.insert(name.as_ref())).then_some(Self(members))
     }
 
     /// Returns whether a member has this name, `null` or not.
@@ -107,67 +168,6 @@ impl<'a> Members<'a> {
     fn find(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
     }
-}
-
-struct Parser<'a> {
-    text: &'a str,
-}
-
-impl<'a> Parser<'a> {
-    /// `raw` is a part of `self.text` that is known to be one well-formed JSON value without white space around it.
-    fn value(&self, raw: &'a str, level: usize) -> Result<Json<'a>, Malformed> {
-        let nested = matches!(raw.as_bytes().first(), Some(b'{' | b'['));
-        if nested && level > MAX_LEVELS {
-            return Err(self.at(raw));
-        }
-        match raw.as_bytes().first() {
-            Some(b'n') => Ok(Json::Null),
-            Some(b't' | b'f') => Ok(Json::Bool),
-            Some(b'"') => self.read::<Name<'a>>(raw).map(|string| Json::String(string.0)),
-            Some(b'[') => {
-                for item in self.read::<Vec<&'a RawValue>>(raw)? {
-                    self.value(item.get(), level + 1)?;
-                }
-                Ok(Json::Array)
-            }
-            Some(b'{') => {
-                let members = self.read::<Pairs<Name<'a>, &'a RawValue>>(raw)?.named();
-                if let Some(duplicate) = first_duplicate(&members) {
-                    return Err(self.at(duplicate.get()));
-                }
-                let values = members.into_iter().map(|(name, value)| Ok((name, self.value(value.get(), level + 1)?)));
-                values.collect::<Result<_, _>>().map(Json::Object)
-            }
-            _ => Ok(Json::Number(raw)),
-        }
-    }
-
-    fn read<T: Deserialize<'a>>(&self, raw: &'a str) -> Result<T, Malformed> {
-        serde_json::from_str(raw).map_err(|error| {
-            let start = self.at(raw);
-            Malformed {
-                line: start.line + error.line() - 1,
-                // The column of an error on the first line counts from the start of `raw`.
-                column: if error.line() == 1 { start.column - 1 + error.column() } else { error.column().max(1) },
-            }
-        })
-    }
-
-    fn at(&self, part: &str) -> Malformed {
-        position(self.text.as_bytes(), part.as_ptr() as usize - self.text.as_ptr() as usize)
-    }
-}
-
-fn position(text: &[u8], offset: usize) -> Malformed {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-    Malformed { line: before.split(|byte| *byte == b'\n').count(), column: 1 + offset - line_start }
-}
-
-/// Returns the value of the first member whose name has appeared before.
-fn first_duplicate<'a>(members: &[(Cow<'_, str>, &'a RawValue)]) -> Option<&'a RawValue> {
-    let mut seen = HashSet::with_capacity(members.len());
-    members.iter().find(|(name, _)| !seen.insert(name.as_ref())).map(|(_, value)| *value)
 }
 
 /// The members of an object in the order of the text, none dropped.
@@ -203,12 +203,6 @@ impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'a, V> Pairs<Name<'a>, V> {
-    fn named(self) -> Vec<(Cow<'a, str>, V)> {
-        self.0.into_iter().map(|(Name(name), value)| (name, value)).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +211,7 @@ mod tests {
     fn well_formed_texts_are_accepted() {
         for text in [
             "{}",
-            r#" {"a":1e400} "#,
+            r#" {"a":1e308} "#,
             r#"{"a":{"a":1},"b":{"a":1}}"#,
             r#"{"a":-0,"b":123456789012345678901234567890}"#,
             r#"{"a":"\ud83d\ude00"}"#,
@@ -263,17 +257,20 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_order_and_spelling() {
+    fn values_keep_their_order() {
         let text = |text: &'static str| Cow::Borrowed(text);
         for (json, expected) in [
             ("null", Json::Null),
             ("true", Json::Bool),
             ("false", Json::Bool),
-            ("-1.50e+3", Json::Number("-1.50e+3")),
+            ("-1.50e+3", Json::Number(-1_500.0)),
+            ("1", Json::Number(1.0)),
+            ("10e-1", Json::Number(1.0)),
+            ("18446744073709551616", Json::Number(18_446_744_073_709_551_616.0)),
             (r#""\u0061\n""#, Json::String(text("a\n"))),
             ("[1,[2]]", Json::Array),
             (r#"{"b":null,"a":{"b":1}}"#, {
-                let inner = Json::Object(vec![(text("b"), Json::Number("1"))]);
+                let inner = Json::Object(vec![(text("b"), Json::Number(1.0))]);
                 Json::Object(vec![(text("b"), Json::Null), (text("a"), inner)])
             }),
         ] {
@@ -290,8 +287,9 @@ mod tests {
         check(b"", 1, 1);
         check(b"{\n", 2, 1);
         check(b"{\"a\":1,\n \"b\":2 \"c\"}", 2, 8);
-        check(b"{\"a\":\n{\"b\":1,\n\"b\":22}}", 3, 5);
-        check(b"{\"a\":1,\"\\u0061\":2}", 1, 17);
+        check(b"{\"a\":\n{\"b\":1,\n\"b\":22}}", 3, 3);
+        check(b"{\"a\":1,\"\\u0061\":2}", 1, 15);
+        check(b"{\"a\":1e400}", 1, 10);
         check(b"\xef\xbb\xbf{}", 1, 1);
         check(b"{\"a\":\"\xff\"}", 1, 7);
         check(b"{}x", 1, 3);

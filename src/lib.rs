@@ -19,16 +19,18 @@
 //! | [`distributor`] | the distributor as it is returned |
 //! | [`update`] | what request, token and body hand to the store |
 //! | [`webhook`] | texts → `meta`, each part by its constructor |
-//! | [`event`], [`json`], [`address`], [`secret`], [`clients`], [`clock`], [`error`] | the ground |
+//! | [`event`], [`json`], [`address`], [`secret`], [`clients`], [`clock`], [`configured_url`], [`error`], [`excerpt`] | shared foundations |
 
 pub mod address;
 pub mod body;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod configured_url;
 pub mod distributor;
 pub mod error;
 pub mod event;
+pub mod excerpt;
 pub mod handler;
 pub mod json;
 pub mod log;

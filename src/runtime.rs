@@ -97,7 +97,7 @@ async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError
         if let Err(error) = post(api, id, headers.get(INVOCATION_ID), outcome, body).await {
             error!("the {} could not be delivered: {error}", outcome.name());
         }
-        app.settle(&invocation).await;
+        app.finish_background_work(&invocation).await;
     }
 }
 

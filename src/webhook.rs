@@ -165,21 +165,21 @@ impl Scheme {
     /// Every scheme.
     pub const ALL: [Self; 2] = [Self::Basic, Self::Token];
 
-    /// Returns the scheme with this number, as JSON writes integers.
+    /// Returns the scheme with this number.
     ///
     /// # Errors
     ///
     /// [`UnknownScheme`].
-    pub fn from_number(number: &str) -> Result<Self, UnknownScheme> {
-        Self::ALL.into_iter().find(|scheme| scheme.number() == number).ok_or(UnknownScheme)
+    pub fn from_number(number: f64) -> Result<Self, UnknownScheme> {
+        Self::ALL.into_iter().find(|scheme| is(number, scheme.number())).ok_or(UnknownScheme)
     }
 
     /// Returns its number, as it is stored.
     #[must_use]
-    pub fn number(self) -> &'static str {
+    pub fn number(self) -> u8 {
         match self {
-            Self::Basic => "1",
-            Self::Token => "2",
+            Self::Basic => 1,
+            Self::Token => 2,
         }
     }
 
@@ -208,27 +208,27 @@ impl Error for UnknownScheme {}
 /// The HTTP method that a request may ask for. (What an item may hold is less certain; see `distributor`.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Method {
-    number: &'static str,
+    number: u8,
     name: &'static str,
 }
 
 impl Method {
     /// Every method there is.
     pub const ALL: [Self; 5] = [
-        Self { number: "1", name: "GET" },
-        Self { number: "2", name: "POST" },
-        Self { number: "3", name: "PUT" },
-        Self { number: "4", name: "PATCH" },
-        Self { number: "5", name: "DELETE" },
+        Self { number: 1, name: "GET" },
+        Self { number: 2, name: "POST" },
+        Self { number: 3, name: "PUT" },
+        Self { number: 4, name: "PATCH" },
+        Self { number: 5, name: "DELETE" },
     ];
 
-    /// Returns the method with this number, as JSON writes integers.
+    /// Returns the method with this number.
     ///
     /// # Errors
     ///
     /// [`UnknownMethod`].
-    pub fn from_number(number: &str) -> Result<Self, UnknownMethod> {
-        Self::ALL.into_iter().find(|method| method.number == number).ok_or(UnknownMethod)
+    pub fn from_number(number: f64) -> Result<Self, UnknownMethod> {
+        Self::ALL.into_iter().find(|method| is(number, method.number)).ok_or(UnknownMethod)
     }
 
     /// Returns the method with this name, so that a client can send back what it received.
@@ -242,7 +242,7 @@ impl Method {
 
     /// Returns its number, as it is stored.
     #[must_use]
-    pub fn number(self) -> &'static str {
+    pub fn number(self) -> u8 {
         self.number
     }
 
@@ -266,6 +266,11 @@ impl fmt::Display for UnknownMethod {
 }
 
 impl Error for UnknownMethod {}
+
+/// Returns whether a JSON number is this integer.
+fn is(number: f64, integer: u8) -> bool {
+    number.total_cmp(&f64::from(integer)).is_eq()
+}
 
 /// The hosts that a webhook may name.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -600,26 +605,26 @@ mod tests {
 
     #[test]
     fn methods_and_schemes_have_numbers_and_names() {
-        let methods = [("1", "GET"), ("2", "POST"), ("3", "PUT"), ("4", "PATCH"), ("5", "DELETE")];
+        let methods = [(1, "GET"), (2, "POST"), (3, "PUT"), (4, "PATCH"), (5, "DELETE")];
         for (number, name) in methods {
-            let method = Method::from_number(number).unwrap();
+            let method = Method::from_number(f64::from(number)).unwrap();
             assert_eq!((method.number(), method.name()), (number, name));
             assert_eq!(Method::from_name(name), Ok(method));
         }
-        for number in ["0", "6", "-1", "1.0", "1e0", "01", "-0", ""] {
+        for number in [0.0, -0.0, 6.0, -1.0, 1.5, 1.000_000_1, 257.0, f64::MAX, f64::NAN, f64::INFINITY] {
             assert!(Method::from_number(number).is_err(), "{number}");
             assert!(Scheme::from_number(number).is_err(), "{number}");
         }
         for name in ["get", "GET ", "HEAD", "1", ""] {
             assert!(Method::from_name(name).is_err(), "{name}");
         }
-        for number in ["1", "2"] {
-            assert_eq!(Scheme::from_number(number).unwrap().number(), number);
+        for number in [1, 2] {
+            assert_eq!(Scheme::from_number(f64::from(number)).unwrap().number(), number);
         }
         assert_eq!(Scheme::ALL.len(), Scheme::COUNT);
         for scheme in Scheme::ALL {
-            assert_eq!(Scheme::from_number(scheme.number()), Ok(scheme));
-            assert!(UnknownScheme.to_string().contains(scheme.number()), "{scheme:?}");
+            assert_eq!(Scheme::from_number(f64::from(scheme.number())), Ok(scheme));
+            assert!(UnknownScheme.to_string().contains(&scheme.number().to_string()), "{scheme:?}");
         }
     }
 }

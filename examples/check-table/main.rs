@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{self, retry::RetryConfig};
 use aws_sdk_dynamodb::types::AttributeValue;
 use testing::table::{Attributes, deviations};
 use update_distributor::clients::Clients;
+use update_distributor::config::Aws;
 use update_distributor::error::chain;
 
 const HELP: &str = "\
@@ -36,12 +38,15 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let region = env::var("AWS_REGION").or_else(|_| env::var("AWS_DEFAULT_REGION"));
-    let Ok(region) = region else {
-        eprintln!("AWS_REGION is not set");
-        return ExitCode::from(2);
+    let aws = match Aws::from_env(env::var_os) {
+        Ok(aws) => aws,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
     };
-    let client = Client::new(&Clients::from_env(region).await.sdk);
+    let sdk = Clients::from_env(&aws).await.sdk;
+    let client = Client::from_conf(config::Builder::from(&sdk).retry_config(RetryConfig::standard()).build());
     match check(&client, table).await {
         Ok((items, 0)) => {
             println!("{items} items, no deviation");

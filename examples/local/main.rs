@@ -14,7 +14,7 @@ use testing::{embedded, gateway, issuer};
 use tokio::net::TcpListener;
 use update_distributor::config::{Config, Platform};
 use update_distributor::handler::App;
-use update_distributor::log::{self, Log};
+use update_distributor::log::{Log, Writer, enable_diagnostics};
 
 const HELP: &str = "\
 Serves PUT /api/v1/integration/distributors/{id} on this machine, with an embedded DynamoDB.
@@ -102,9 +102,10 @@ async fn serve(options: Options) -> Result<(), String> {
     });
     let config = config.map_err(|error| error.to_string())?;
     let platform = Platform::from_env(std::env::var_os);
-    log::enable_diagnostics(platform.log_level, platform.log_json);
-    // Nobody collects metrics here.
-    let log = Log::new(platform.log_level, platform.log_json, None, Box::new(io::stdout()));
+    let writer = Arc::new(Writer::new(platform.log_level, platform.log_json, Box::new(io::stdout())));
+    enable_diagnostics(Arc::clone(&writer));
+    // There is nothing here that collects metrics.
+    let log = Log::new(writer, None);
     let app = Arc::new(App::new(config, embedded::clients(&store.endpoint()).await, log).await);
 
     println!("{}", introduction(&url, &store.endpoint(), &token));

@@ -1,6 +1,7 @@
-//! One line of the log, as JSON or as text.
+//! The writer of every line of the log, as JSON or as text.
 
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -8,8 +9,58 @@ use serde_json::Serializer;
 
 use super::Level;
 
+/// The length of a line in bytes. CloudWatch cuts long events, and loses the metrics of those that it has cut; 16 KB is a
+/// sixteenth of what it has long taken.
+const MAX_LINE: usize = 16_384;
+/// What is kept of [`MAX_LINE`] for names, numbers and metrics, which are never cut.
+const RESERVE: usize = 3_072;
+
+/// Writes lines at a level and above.
+pub struct Writer {
+    level: Level,
+    json: bool,
+    output: Mutex<Box<dyn Write + Send>>,
+}
+
+impl Writer {
+    /// Creates a writer of lines in JSON or in plain text.
+    #[must_use]
+    pub fn new(level: Level, json: bool, output: Box<dyn Write + Send>) -> Self {
+        Self { level, json, output: Mutex::new(output) }
+    }
+
+    /// The level below which nothing is written.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Whether lines are JSON.
+    #[must_use]
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
+    /// Writes a line of a message.
+    pub fn message(&self, level: Level, message: &str) {
+        self.line(level, |line| line.field("message", message));
+    }
+
+    /// Writes a line with the members that `fill` adds.
+    pub(super) fn line(&self, level: Level, fill: impl FnOnce(&mut Line)) {
+        if level >= self.level {
+            let mut line = Line::new(level, self.json);
+            fill(&mut line);
+            let text = line.finish();
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            // There is nowhere to report a failed write.
+            let _ = output.write_all(&text).and_then(|()| output.flush());
+        }
+    }
+}
+
 /// A line as it is written, member by member.
-pub struct Line {
+pub(super) struct Line {
     /// The time in its `timestamp`.
     pub now: DateTime<Utc>,
     json: bool,
@@ -18,7 +69,7 @@ pub struct Line {
 
 impl Line {
     /// Starts a line with the time and the level.
-    pub fn new(level: Level, json: bool) -> Self {
+    fn new(level: Level, json: bool) -> Self {
         let now = Utc::now();
         let mut line = Self { now, json, text: Vec::with_capacity(1_024) };
         let timestamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
@@ -31,7 +82,7 @@ impl Line {
         line
     }
 
-    /// Adds a member; one without a value is left out.
+    /// Adds a member; one without a value is left out. A string is cut where the line would become too long.
     pub fn field(&mut self, name: &'static str, value: impl Serialize) {
         let start = self.text.len();
         if self.json {
@@ -49,6 +100,7 @@ impl Line {
         let value_start = self.text.len();
         // Strings, numbers and booleans, written to memory: that cannot fail.
         let _ = value.serialize(&mut Serializer::with_formatter(&mut self.text, Ascii));
+        self.cut_string(value_start);
         match self.text.get(value_start..) {
             Some(b"null") => self.text.truncate(start),
             Some([b'"', inside @ .., b'"'])
@@ -61,8 +113,34 @@ impl Line {
         }
     }
 
+    /// Cuts the string that ends the line so far, between two of its characters.
+    fn cut_string(&mut self, start: usize) {
+        let end = (MAX_LINE - RESERVE).max(start + 2);
+        let Some([b'"', inside @ ..]) = self.text.get(start..) else { return };
+        if self.text.len() <= end {
+            return;
+        }
+        // An escape has two bytes, six where it starts with `\u`, and twelve where that is half of a surrogate pair.
+        let (mut kept, mut rest) = (start + 1, inside);
+        loop {
+            let length = match rest {
+                [b'\\', b'u', b'd', b'8'..=b'b', ..] => 12,
+                [b'\\', b'u', ..] => 6,
+                [b'\\', ..] => 2,
+                _ => 1,
+            };
+            if kept + length + 1 > end {
+                break;
+            }
+            kept += length;
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        self.text.truncate(kept);
+        self.text.push(b'"');
+    }
+
     /// Returns the line with its end.
-    pub fn finish(mut self) -> Vec<u8> {
+    fn finish(mut self) -> Vec<u8> {
         if self.json {
             self.text.push(b'}');
         }
@@ -98,6 +176,31 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn no_line_is_too_long() {
+        for char in ["a", "\"", "\\", "\u{e4}", "\u{1f600}", "\n"] {
+            for length in [13_000, 13_290, 13_296, 13_300, 1_000_000] {
+                for json in [true, false] {
+                    let text = char.repeat(length);
+                    let line = line(Level::Info, json, |line| {
+                        line.field("subject", &text);
+                        line.field("reason", &text);
+                        line.field("message", &text);
+                        line.field("status", 200);
+                    });
+                    assert!(line.len() <= MAX_LINE, "{char} {length} times: {}", line.len());
+                    if json {
+                        let read: Value = serde_json::from_str(&line).unwrap();
+                        assert_eq!(read["status"], 200, "{char} {length} times");
+                        assert!(text.starts_with(read["subject"].as_str().unwrap()), "{char} {length} times");
+                    } else {
+                        assert!(line.ends_with(" status=200\n"), "{char} {length} times");
+                    }
+                }
+            }
+        }
+    }
 
     fn line(level: Level, json: bool, fill: impl FnOnce(&mut Line)) -> String {
         let mut line = Line::new(level, json);

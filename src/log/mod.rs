@@ -6,16 +6,16 @@ mod diagnostics;
 mod line;
 mod metrics;
 
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::excerpt::excerpt;
 use crate::problem::Code;
 use crate::store::Call;
 pub use diagnostics::enable_diagnostics;
-use line::Line;
+pub use line::Writer;
 use metrics::Metrics;
 
 /// The level of the log, as Lambda names it.
@@ -62,12 +62,10 @@ impl Level {
     }
 }
 
-/// The log: lines at a level and above, as JSON or as text.
+/// The lines of requests and of events that are none.
 pub struct Log {
-    level: Level,
-    json: bool,
+    writer: Arc<Writer>,
     metrics: Option<Metrics>,
-    output: Mutex<Box<dyn Write + Send>>,
 }
 
 /// The known facts of a request at the time of its response.
@@ -96,11 +94,11 @@ pub struct Entry {
 }
 
 impl Log {
-    /// Creates a log with embedded metrics if it is JSON and has a namespace for them.
+    /// Creates a log with embedded metrics if its lines are JSON and it has a namespace for them.
     #[must_use]
-    pub fn new(level: Level, json: bool, metrics_namespace: Option<String>, output: Box<dyn Write + Send>) -> Self {
-        let metrics = metrics_namespace.filter(|_| json).map(|namespace| Metrics::new(&namespace));
-        Self { level, json, metrics, output: Mutex::new(output) }
+    pub fn new(writer: Arc<Writer>, metrics_namespace: Option<&str>) -> Self {
+        let metrics = metrics_namespace.filter(|_| writer.json()).map(Metrics::new);
+        Self { writer, metrics }
     }
 
     /// Writes the line of a request whose response was `problem`, or 200.
@@ -108,23 +106,23 @@ impl Log {
         let (code, status) = problem.map_or(("ok", 200), |code| (code.name(), code.status()));
         let call = entry.call.as_ref();
         let (duration, store) = (milliseconds(duration), call.map(|call| milliseconds(call.duration)));
-        self.write(if status >= 500 { Level::Warn } else { Level::Info }, |line| {
-            line.field("request_id", &entry.request_id);
-            line.field("gateway_request_id", &entry.gateway_request_id);
+        self.writer.line(if status >= 500 { Level::Warn } else { Level::Info }, |line| {
+            line.field("request_id", excerpt(&entry.request_id));
+            line.field("gateway_request_id", entry.gateway_request_id.as_deref().map(excerpt));
             line.field("status", status);
             line.field("code", code);
             line.field("operation", entry.operation);
             line.field("distributor_id", entry.distributor_id);
             line.field("node_id", entry.node_id);
-            line.field("subject", &entry.subject);
+            line.field("subject", entry.subject.as_deref().map(excerpt));
             line.field("reason", &entry.reason);
-            line.field("xray_trace_id", &entry.xray_trace_id);
+            line.field("xray_trace_id", entry.xray_trace_id.as_deref().map(excerpt));
             line.field("duration_ms", duration);
             line.field("store_ms", store);
             line.field("store_attempts", call.map(|call| call.attempts));
-            line.field("error_code", call.and_then(|call| call.error_code.as_ref()));
+            line.field("error_code", call.and_then(|call| call.error_code.as_deref()).map(excerpt));
             line.field("error_status", call.and_then(|call| call.error_status));
-            line.field("aws_request_id", call.and_then(|call| call.aws_request_id.as_ref()));
+            line.field("aws_request_id", call.and_then(|call| call.aws_request_id.as_deref()).map(excerpt));
             line.field("cold_start", entry.cold_start);
             if let Some(metrics) = &self.metrics {
                 line.field("Requests", 1);
@@ -138,31 +136,10 @@ impl Log {
 
     /// Writes the line of an event that is not a request.
     pub fn invalid_event(&self, request_id: &str, message: &str) {
-        self.write(Level::Error, |line| {
-            line.field("request_id", request_id);
+        self.writer.line(Level::Error, |line| {
+            line.field("request_id", excerpt(request_id));
             line.field("message", message);
         });
-    }
-
-    /// Writes why something that should not happen has happened.
-    pub fn error(&self, message: &str) {
-        self.write(Level::Error, |line| line.field("message", message));
-    }
-
-    /// Writes why the process ends.
-    pub fn fatal(&self, message: &str) {
-        self.write(Level::Fatal, |line| line.field("message", message));
-    }
-
-    fn write(&self, level: Level, fill: impl FnOnce(&mut Line)) {
-        if level >= self.level {
-            let mut line = Line::new(level, self.json);
-            fill(&mut line);
-            let text = line.finish();
-            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-            // A log that cannot be written cannot say so.
-            let _ = output.write_all(&text).and_then(|()| output.flush());
-        }
     }
 }
 

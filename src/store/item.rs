@@ -91,7 +91,7 @@ fn map<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Attributes> {
 /// A stored integer is returned as its name; a stored name, and a number of no method, as they are.
 fn method(meta: &Attributes) -> Option<Scalar> {
     let number = meta.get("method").and_then(|attribute| attribute.as_n().ok());
-    match number.and_then(|number| Method::from_number(number).ok()) {
+    match number.and_then(|number| Method::from_number(number.parse().ok()?).ok()) {
         Some(method) => Some(Scalar::Text(method.name().to_owned())),
         None => scalar(meta, "method"),
     }
@@ -113,7 +113,7 @@ fn meta_attributes(Meta { host, path, method, authentication }: Meta) -> Attribu
     attributes([
         ("host", host.map(|host| AttributeValue::S(host.into_string()))),
         ("path", path.map(|path| AttributeValue::S(path.into_string()))),
-        ("method", method.map(|method| AttributeValue::N(method.number().to_owned()))),
+        ("method", method.map(|method| AttributeValue::N(method.number().to_string()))),
         (
             "authentication",
             authentication.map(|authentication| AttributeValue::M(authentication_attributes(authentication))),
@@ -124,7 +124,7 @@ fn meta_attributes(Meta { host, path, method, authentication }: Meta) -> Attribu
 fn authentication_attributes(authentication: Authentication) -> Attributes {
     let Authentication { scheme, username, password, token } = authentication;
     attributes([
-        ("type", scheme.map(|scheme| AttributeValue::N(scheme.number().to_owned()))),
+        ("type", scheme.map(|scheme| AttributeValue::N(scheme.number().to_string()))),
         ("username", username.map(|username| AttributeValue::S(username.into_string()))),
         ("password", password.map(|password| AttributeValue::S(password.into_exposed()))),
         ("token", token.map(|token| AttributeValue::S(token.into_exposed()))),
@@ -197,7 +197,7 @@ mod tests {
         let meta = Meta {
             host: Host::new("https://a.example", HostPolicy::Public).ok(),
             path: Path::new("/").ok(),
-            method: Method::from_number("1").ok(),
+            method: Method::from_number(1.0).ok(),
             authentication: Some(authentication),
         };
         let stored = meta_attributes(meta);

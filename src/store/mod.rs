@@ -15,19 +15,20 @@ mod retry;
 use std::fmt;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{self, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, http_client_fn};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::distributor::Distributor;
 use crate::error::chain;
@@ -48,6 +49,8 @@ const BACKOFF: Duration = Duration::from_millis(50);
 /// The table of distributors.
 pub struct Store {
     client: Client,
+    /// Makes a connection for each attempt.
+    unpooled: SharedHttpClient,
     table_name: String,
     clock: Clock,
 }
@@ -93,9 +96,12 @@ impl Store {
     /// Creates a client for the table. It sets its own timeouts and makes its own attempts; those of the environment
     /// are ignored.
     #[must_use]
-    pub fn new(table_name: String, sdk: &SdkConfig, clock: Clock) -> Self {
+    pub fn new(table_name: String, clients: &Clients) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
-        let config = aws_sdk_dynamodb::config::Builder::from(sdk)
+        let mut config = config::Builder::from(&clients.sdk);
+        // The builder has read AWS_ENDPOINT_URL_DYNAMODB again, and takes an empty one for a URL.
+        config.set_endpoint_url(clients.sdk.endpoint_url().map(str::to_owned));
+        let config = config
             .timeout_config(timeouts)
             // Retries are made here: what a request may be told depends on how each of its attempts failed. Nor is there
             // a retry quota, which an outage would drain.
@@ -103,7 +109,13 @@ impl Store {
             // The timeout of the attempt also bounds a body that arrives too slowly.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self { client: Client::from_conf(config), table_name, clock }
+        let unpooled = clients.unpooled.clone();
+        Self {
+            client: Client::from_conf(config),
+            unpooled: http_client_fn(move |_, _| unpooled.clone()),
+            table_name,
+            clock: clients.clock.clone(),
+        }
     }
 
     /// Opens the connection by a call whose condition can never hold. Its failure is the success.
@@ -116,7 +128,7 @@ impl Store {
             let request = self.update_item(Uuid::nil()).return_values(ReturnValue::None);
             request.condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
         };
-        match attempt(request, &mut Call::default()).await {
+        match self.attempt(request, &mut Call::default()).await {
             Err(error) if !is_condition_failure(&error) => {
                 let Failure { code, status, .. } = Failure::of(&error);
                 // Nothing of a caller is in this request, so nothing of one can be in its error.
@@ -161,11 +173,12 @@ impl Store {
         let mut repetitions = 0;
         loop {
             let request = || express(self.update_item(id), access, &if_match, &edit, &expected, &version);
-            let item = match attempt(request, call).await {
-                Ok(UpdateItemOutput { attributes: Some(item), .. }) => {
+            let item = match self.attempt(request, call).await {
+                Ok(UpdateItemOutput { attributes: Some(item), .. }) if !item.is_empty() => {
                     self.warn_if_far_ahead(id, &expected);
                     return Ok(item::distributor(id, &item));
                 }
+                // Without an item; every item has a key.
                 Ok(_) => return unreturned(id, access, &edit, version),
                 Err(error) => old_item(error, call)?,
             };
@@ -224,31 +237,41 @@ impl Store {
         }
     }
 
+    /// Makes a call, with up to three attempts. An attempt after one without a response, and the last one, make a
+    /// connection of their own: of those that were kept while the process was frozen, several may be dead.
+    async fn attempt(
+        &self,
+        request: impl Fn() -> UpdateItemFluentBuilder,
+        call: &mut Call,
+    ) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
+        let mut attempt = 1;
+        let mut has_response = true;
+        loop {
+            call.attempts += 1;
+            let result = if has_response && attempt < MAX_ATTEMPTS {
+                request().send().await
+            } else {
+                let unpooled = config::Builder::new().http_client(self.unpooled.clone());
+                request().customize().config_override(unpooled).send().await
+            };
+            let Err(error) = &result else { return result };
+            if attempt == MAX_ATTEMPTS || is_condition_failure(error) {
+                return result;
+            }
+            let failure = Failure::of(error);
+            match failure.effect {
+                Effect::Refused => return result,
+                Effect::NotAttempted => {}
+                Effect::Unknown => call.may_have_arrived = true,
+            }
+            backoff(attempt).await;
+            has_response = failure.status.is_some();
+            attempt += 1;
+        }
+    }
+
     fn update_item(&self, id: Uuid) -> UpdateItemFluentBuilder {
         self.client.update_item().table_name(&self.table_name).key("id", AttributeValue::S(id.to_string()))
-    }
-}
-
-/// Makes a call, with up to three attempts.
-async fn attempt(
-    request: impl Fn() -> UpdateItemFluentBuilder,
-    call: &mut Call,
-) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
-    let mut attempt = 1;
-    loop {
-        call.attempts += 1;
-        let result = request().send().await;
-        let Err(error) = &result else { return result };
-        if attempt == MAX_ATTEMPTS || is_condition_failure(error) {
-            return result;
-        }
-        match Failure::of(error).effect {
-            Effect::Refused => return result,
-            Effect::NotAttempted => {}
-            Effect::Unknown => call.may_have_arrived = true,
-        }
-        backoff(attempt).await;
-        attempt += 1;
     }
 }
 
@@ -266,7 +289,7 @@ fn old_item(error: SdkError<UpdateItemError>, call: &mut Call) -> Result<Option<
     if let SdkError::ServiceError(context) = error
         && let UpdateItemError::ConditionalCheckFailedException(mut failed) = context.into_err()
     {
-        return Ok(failed.item.take());
+        return Ok(failed.item.take().filter(|item| !item.is_empty()));
     }
     let may_have_arrived = call.may_have_arrived;
     call.error_code = Some(failure.code);

@@ -1,8 +1,13 @@
 //! Failed calls: what each failure says of the write, and whether another attempt may help.
 
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_smithy_runtime_api::client::result::DispatchFailure;
 use hyper_util::client::legacy;
 
 use crate::error::sources;
@@ -41,10 +46,9 @@ impl Failure {
                 (code, status.map_or(Effect::Unknown, |status| effect(status, code)))
             }
             SdkError::TimeoutError(_) => ("TimeoutError", Effect::Unknown),
-            // The connection broke or could not be made, or there are no credentials.
-            SdkError::DispatchFailure(_) if never_connected(error) => ("DispatchFailure", Effect::NotAttempted),
-            SdkError::DispatchFailure(_) => ("DispatchFailure", Effect::Unknown),
+            SdkError::DispatchFailure(failure) => ("DispatchFailure", dispatch_effect(failure, error)),
             SdkError::ResponseError(_) => ("ResponseError", Effect::Unknown),
+            // The request could not be built.
             _ => ("Unknown", Effect::Refused),
         };
         let aws_request_id = error.request_id().map(str::to_owned);
@@ -54,33 +58,29 @@ impl Failure {
 
 /// Returns what an error response says of the write.
 fn effect(status: u16, code: &str) -> Effect {
-    /// Throttling and conflicts, which have status 400.
-    const NOT_ATTEMPTED: [&str; 13] = [
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "ReplicatedWriteConflictException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "Throttling",
-        "ThrottledException",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionConflictException",
-    ];
+    /// Conflicts with other requests, which the SDK does not retry by itself.
+    const CONFLICTS: [&str; 2] = ["ReplicatedWriteConflictException", "TransactionConflictException"];
 
     match status {
-        // A success that could not be read is an error here.
-        200..=299 | 500.. => Effect::Unknown,
+        // A success that could not be read is an error here. A timeout says nothing about what came before it.
+        200..=299 | 408 | 500.. => Effect::Unknown,
+        _ if TRANSIENT_ERRORS.contains(&code) => Effect::Unknown,
         429 => Effect::NotAttempted,
-        _ if NOT_ATTEMPTED.contains(&code) => Effect::NotAttempted,
+        _ if THROTTLING_ERRORS.contains(&code) || CONFLICTS.contains(&code) => Effect::NotAttempted,
         _ => Effect::Refused,
     }
 }
 
-/// Returns whether no connection could be made, so that the request cannot have reached the store.
-fn never_connected(error: &SdkError<UpdateItemError>) -> bool {
-    sources(error).any(|source| source.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect))
+/// Returns what is known of the write where there is no response.
+fn dispatch_effect(failure: &DispatchFailure, error: &SdkError<UpdateItemError>) -> Effect {
+    let mut client_errors = sources(error).filter_map(|source| source.downcast_ref::<legacy::Error>());
+    match client_errors.next() {
+        // No connection could be made, so that the request cannot have reached the store.
+        Some(error) if error.is_connect() => Effect::NotAttempted,
+        Some(_) => Effect::Unknown,
+        None if failure.is_io() || failure.is_timeout() => Effect::Unknown,
+        // Without an error of the HTTP client, it was the SDK that failed, before anything was sent.
+        None if sources(error).any(<dyn Error>::is::<CredentialsError>) => Effect::NotAttempted,
+        None => Effect::Refused,
+    }
 }

@@ -263,7 +263,7 @@ mod tests {
         ] {
             let good = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
             let set = KeySet::fetched(format!(r#"{{"keys":[{jwk},{good}]}}"#).as_bytes()).unwrap();
-            let skipped: Vec<_> = set.skipped.iter().map(ToString::to_string).collect();
+            let skipped: Vec<_> = set.skipped.named.iter().map(ToString::to_string).collect();
             assert_eq!(skipped, [expected], "{jwk}");
         }
         let empty = KeySet::inline(br#"{"keys":[{"kty":"oct","kid":"a","k":"AAAA"},7]}"#).err().unwrap();

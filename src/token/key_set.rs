@@ -6,27 +6,50 @@ use serde_json::value::RawValue;
 
 use super::jwk::{Jwk, SkipReason};
 use super::key::{Algorithm, Key};
+use crate::excerpt::excerpt;
 use crate::json::Members;
 
 /// Keys that are tried for one token at most, so that a set with one name for all of its keys does not make each
 /// request pay for all of them. Arbitrary; issuers that rotate have two or three.
 const MAX_CANDIDATES: usize = 4;
 
+/// The skipped keys of a set that the log names. Arbitrary; a set in use has fewer keys.
+const MAX_NAMED: usize = 10;
+
 /// The usable keys of a set, in its order, and why the others are not.
 pub struct KeySet {
     keys: Vec<Key>,
     /// The keys that were skipped.
-    pub skipped: Vec<Skipped>,
+    pub skipped: SkippedKeys,
 }
 
-/// A key that is not used.
+/// The keys of a set that are not used: the first ten, each with the reason, and the number of the others.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SkippedKeys {
+    /// The first ten.
+    pub named: Vec<SkippedKey>,
+    /// The number of the others.
+    pub others: usize,
+}
+
+/// A key that is not used. `Display` has its `kid` and the reason.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Skipped {
+pub struct SkippedKey {
     kid: Option<String>,
     reason: SkipReason,
 }
 
-impl fmt::Display for Skipped {
+impl SkippedKeys {
+    fn push(&mut self, kid: Option<&str>, reason: SkipReason) {
+        if self.named.len() < MAX_NAMED {
+            self.named.push(SkippedKey { kid: kid.map(|kid| excerpt(kid).to_owned()), reason });
+        } else {
+            self.others += 1;
+        }
+    }
+}
+
+impl fmt::Display for SkippedKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kid {
             Some(kid) => write!(formatter, "key {kid:?}: {}", self.reason),
@@ -41,7 +64,7 @@ pub enum KeySetError {
     /// It is not a JSON object with an array `keys`.
     Malformed,
     /// No key in it can be used, for these reasons.
-    Empty(Vec<Skipped>),
+    Empty(SkippedKeys),
 }
 
 impl fmt::Display for KeySetError {
@@ -50,10 +73,10 @@ impl fmt::Display for KeySetError {
             Self::Malformed => formatter.write_str("not a JWK set"),
             Self::Empty(skipped) => {
                 formatter.write_str("no key in it can be used")?;
-                for (index, skipped) in skipped.iter().enumerate() {
-                    write!(formatter, "{}{skipped}", if index == 0 { ": " } else { "; " })?;
+                for (index, key) in skipped.named.iter().enumerate() {
+                    write!(formatter, "{}{key}", if index == 0 { ": " } else { "; " })?;
                 }
-                Ok(())
+                if skipped.others > 0 { write!(formatter, "; and {} others", skipped.others) } else { Ok(()) }
             }
         }
     }
@@ -83,12 +106,12 @@ impl KeySet {
     fn read(text: &[u8], symmetric: bool) -> Result<Self, KeySetError> {
         let members = Members::parse(text).ok_or(KeySetError::Malformed)?;
         let jwks = members.read::<Vec<&RawValue>>("keys").ok().flatten().ok_or(KeySetError::Malformed)?;
-        let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
+        let mut set = Self { keys: Vec::new(), skipped: SkippedKeys::default() };
         for jwk in jwks {
             let jwk = Jwk::parse(jwk);
             match jwk.key(symmetric) {
                 Ok(key) => set.keys.push(key),
-                Err(reason) => set.skipped.push(Skipped { kid: jwk.kid().ok().flatten(), reason }),
+                Err(reason) => set.skipped.push(jwk.kid().ok().flatten().as_deref(), reason),
             }
         }
         if set.keys.is_empty() { Err(KeySetError::Empty(set.skipped)) } else { Ok(set) }

@@ -1,55 +1,55 @@
-//! The keys of each issuer: from the configuration, or fetched and kept for a while.
+//! The keys of each issuer: from the configuration, or fetched and cached.
 //!
-//! Ages are wall-clock time: between invocations the process is frozen, and a monotonic clock may be frozen with it.
+//! The words are those of HTTP caches (RFC 9111, RFC 5861): a set is fresh for ten minutes, then stale. A stale set is
+//! used while it is revalidated, and where that fails for two hours. Ages are wall-clock time: between invocations the
+//! process is frozen, and a monotonic clock may be frozen with it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use futures_util::future::join_all;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
-use super::key_set::{KeySet, KeySetError, Skipped};
-use super::remote::{FetchError, Location};
+use super::fetch::{Endpoint, FetchError};
+use super::key_set::{KeySet, KeySetError, SkippedKeys};
 use crate::clock::Clock;
 use crate::problem::{Code, Problem};
 
-/// The age at which a set is fetched again.
-const MAX_AGE: Duration = Duration::from_mins(10);
+/// The age up to which a set is fresh.
+const FRESH: Duration = Duration::from_mins(10);
 /// The age up to which a set is used while the issuer is out of reach.
-const MAX_STALE: Duration = Duration::from_hours(2);
+const STALE_IF_ERROR: Duration = Duration::from_hours(2);
 /// Minimum delay after a failed fetch. While a set serves it is doubled with every further failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// The most that [`AFTER_FAILURE`] grows to.
 const MAX_AFTER_FAILURE: Duration = Duration::from_mins(5);
 /// Minimum delay between two fetches for unknown `kid`s.
 const AFTER_UNKNOWN_KID: Duration = Duration::from_secs(10);
-/// Delay before the second try at the start: a moment, since the start is short.
+/// Delay before the second try at the start. Short: the whole start has two seconds.
 const BEFORE_SECOND_TRY: Duration = Duration::from_millis(100);
-
-/// The wait for a renewal after a failure. Arbitrary; a healthy issuer takes less.
-const SETTLE_AFTER_FAILURE: Duration = Duration::from_millis(300);
+/// The wait after a response for a fetch from an issuer that has failed before. Arbitrary; a healthy issuer takes less.
+const WAIT_AFTER_FAILURE: Duration = Duration::from_millis(300);
 
 /// The source of the keys that tokens are verified with.
 pub enum KeySource {
     /// The configuration: one set for every issuer.
     Inline(KeySet),
-    /// These places, each for the issuers that it [serves](Location::serves).
-    Remote(Vec<Location>),
+    /// These endpoints, each for the issuers that it [serves](Endpoint::serves).
+    Fetched(Vec<Endpoint>),
 }
 
 /// The keys of all issuers, fetched when they have to be.
-pub struct KeyStore(Sets);
-
-enum Sets {
+pub enum KeyStore {
+    /// One set for every issuer.
     Inline(Arc<KeySet>),
-    Remote(Vec<Arc<Remote>>),
+    /// A set for each endpoint. They fail apart.
+    Fetched(Vec<Arc<CachedKeySet>>),
 }
 
 /// The keys for one token.
-pub struct Keys {
+pub struct Lookup {
     /// The set.
     pub set: Arc<KeySet>,
     /// The error of the last fetch, if it failed.
@@ -60,92 +60,78 @@ impl KeyStore {
     /// Creates a store of the keys of `source`, which are fetched through `http` where they are not inline.
     #[must_use]
     pub fn new(source: KeySource, http: &SharedHttpConnector, clock: &Clock) -> Self {
-        let remote = |location| {
-            Arc::new(Remote {
-                location,
-                http: http.clone(),
-                clock: clock.clone(),
-                cache: Mutex::default(),
-                fetching: tokio::sync::Mutex::default(),
-                renewal: Mutex::default(),
-            })
-        };
         match source {
             KeySource::Inline(set) => {
                 warn_of(&set.skipped);
-                Self(Sets::Inline(Arc::new(set)))
+                Self::Inline(Arc::new(set))
             }
-            KeySource::Remote(locations) => Self(Sets::Remote(locations.into_iter().map(remote).collect())),
+            KeySource::Fetched(endpoints) => Self::Fetched(
+                endpoints
+                    .into_iter()
+                    .map(|endpoint| {
+                        Arc::new(CachedKeySet {
+                            endpoint,
+                            http: http.clone(),
+                            clock: clock.clone(),
+                            cache: Mutex::default(),
+                            fetching: Arc::default(),
+                        })
+                    })
+                    .collect(),
+            ),
         }
     }
 
     /// Fetches the keys of every issuer, where they are not inline, at most until `deadline`. A fetch that fails is
-    /// tried once more.
-    ///
-    /// # Errors
-    ///
-    /// The error of each issuer that could not be reached. The first request will try again.
-    pub async fn prepare(&self, deadline: Instant) -> Result<(), Vec<FetchError>> {
-        let prepared = join_all(self.remotes().iter().map(|remote| remote.prepare(deadline))).await;
-        let errors: Vec<_> = prepared.into_iter().filter_map(Result::err).collect();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    /// tried once more. Returns the error of each issuer that could not be reached; the first request will try again.
+    pub async fn prepare(&self, deadline: Instant) -> Vec<FetchError> {
+        let prepared = join_all(self.fetched().iter().map(|set| set.prepare(deadline))).await;
+        prepared.into_iter().filter_map(Result::err).collect()
     }
 
-    /// Returns the keys of an accepted issuer. If the issuer has published `kid`, it is among them; a set that can
-    /// do is returned at once, and renewed in the background if it is old.
+    /// Returns the keys of an accepted issuer. A cached set that has `kid` is returned at once, and revalidated in the
+    /// background if it is stale; otherwise the set is fetched first.
     ///
     /// # Errors
     ///
     /// `keys_unavailable` if there is no set, or the key cannot be fetched before `deadline`.
-    pub async fn keys_for(&self, issuer: &str, kid: Option<&str>, deadline: Instant) -> Result<Keys, Problem> {
-        match &self.0 {
-            Sets::Inline(set) => Ok(Keys { set: Arc::clone(set), stale_because: None }),
-            Sets::Remote(remotes) => match remotes.iter().find(|remote| remote.location.serves(issuer)) {
-                Some(remote) => Remote::keys_for(remote, kid, deadline).await,
+    pub async fn keys_for(&self, issuer: &str, kid: Option<&str>, deadline: Instant) -> Result<Lookup, Problem> {
+        match self {
+            Self::Inline(set) => Ok(Lookup { set: Arc::clone(set), stale_because: None }),
+            Self::Fetched(sets) => match sets.iter().find(|set| set.endpoint.serves(issuer)) {
+                Some(set) => set.keys_for(kid, deadline).await,
                 None => Err(unavailable("the issuer has no keys")),
             },
         }
     }
 
-    /// Waits for renewals that are under way, at most until `deadline`: the process may be frozen afterwards. An issuer
-    /// that has failed before gets only a moment, so that while it is out of reach it holds up no second request.
-    pub async fn settle(&self, deadline: Instant) {
-        for remote in self.remotes() {
-            let moment = Instant::now() + SETTLE_AFTER_FAILURE;
-            let has_failed = remote.cache().failures > 0;
-            let deadline = if has_failed { deadline.min(moment) } else { deadline };
-            let renewal = lock(&remote.renewal).take();
-            if let Some(mut renewal) = renewal
-                && timeout_at(deadline, &mut renewal).await.is_err()
-            {
-                *lock(&remote.renewal) = Some(renewal);
-            }
-        }
+    /// Waits for fetches that are under way, at most until `deadline`, and at most 300 ms for an issuer that has failed
+    /// before.
+    pub async fn finish_background_work(&self, deadline: Instant) {
+        join_all(self.fetched().iter().map(|set| set.wait_for_fetch(deadline))).await;
     }
 
-    fn remotes(&self) -> &[Arc<Remote>] {
-        match &self.0 {
-            Sets::Inline(_) => &[],
-            Sets::Remote(remotes) => remotes,
+    fn fetched(&self) -> &[Arc<CachedKeySet>] {
+        match self {
+            Self::Inline(_) => &[],
+            Self::Fetched(sets) => sets,
         }
     }
 }
 
-/// A set that is fetched.
-struct Remote {
-    location: Location,
+/// The last good set of an endpoint.
+pub struct CachedKeySet {
+    endpoint: Endpoint,
     http: SharedHttpConnector,
     clock: Clock,
     cache: Mutex<Cache>,
-    /// Held while fetching, so that one fetch serves everyone who waits for it.
-    fetching: tokio::sync::Mutex<()>,
-    /// The renewal in the background, until someone has waited for it.
-    renewal: Mutex<Option<JoinHandle<()>>>,
+    /// Held while fetching, so that there is one fetch at a time, however many invocations want it.
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
 struct Cache {
-    /// The last good set, and when it was fetched.
+    /// The last good set, and when it was asked for.
     set: Option<(Arc<KeySet>, SystemTime)>,
     /// The last failure, if no fetch has succeeded since, and when it was.
     failure: Option<(FetchError, SystemTime)>,
@@ -154,40 +140,40 @@ struct Cache {
     /// The end of the last fetch for an unknown `kid`.
     unknown_kid: Option<SystemTime>,
     /// The keys that were skipped when the log last had them.
-    skipped: Vec<Skipped>,
+    skipped: SkippedKeys,
 }
 
 /// The use of a cached set for a token.
 #[derive(Debug, PartialEq)]
-enum Standing {
-    /// The set will do.
-    Current,
-    /// The set will do, and should be renewed.
-    Old,
-    /// It has no set, or one without the key.
-    Lacking,
+enum Freshness {
+    /// The set is usable.
+    Fresh,
+    /// The set is usable, and should be revalidated.
+    Stale,
+    /// There is no usable set, or it lacks the key.
+    Missing,
 }
 
 impl Cache {
     fn set_younger_than(&self, age: Duration, now: SystemTime) -> Option<&Arc<KeySet>> {
-        self.set.as_ref().filter(|(_, fetched)| age_of(*fetched, now) < age).map(|(set, _)| set)
+        self.set.as_ref().filter(|(_, asked)| age_of(*asked, now) < age).map(|(set, _)| set)
     }
 
-    fn standing(&self, kid: Option<&str>, now: SystemTime) -> Standing {
-        match self.set_younger_than(MAX_STALE, now) {
+    fn freshness(&self, kid: Option<&str>, now: SystemTime) -> Freshness {
+        match self.set_younger_than(STALE_IF_ERROR, now) {
             Some(set) if kid.is_none_or(|kid| set.has_kid(kid)) => {
-                if self.set_younger_than(MAX_AGE, now).is_some() {
-                    Standing::Current
+                if self.set_younger_than(FRESH, now).is_some() {
+                    Freshness::Fresh
                 } else {
-                    Standing::Old
+                    Freshness::Stale
                 }
             }
-            _ => Standing::Lacking,
+            _ => Freshness::Missing,
         }
     }
 
     fn may_fetch_after_failure(&self, now: SystemTime) -> bool {
-        let serves = self.set_younger_than(MAX_STALE, now).is_some();
+        let serves = self.set_younger_than(STALE_IF_ERROR, now).is_some();
         let doublings = if serves { self.failures.saturating_sub(1).min(16) } else { 0 };
         let delay = (AFTER_FAILURE * (1 << doublings)).min(MAX_AFTER_FAILURE);
         self.failure.as_ref().is_none_or(|(_, failed)| age_of(*failed, now) >= delay)
@@ -197,30 +183,29 @@ impl Cache {
         self.unknown_kid.is_none_or(|fetched| age_of(fetched, now) >= AFTER_UNKNOWN_KID)
     }
 
-    fn keys(&self, now: SystemTime) -> Result<Keys, Problem> {
+    fn lookup(&self, now: SystemTime) -> Result<Lookup, Problem> {
         let reason = self.failure.as_ref().map(|(error, _)| error.clone());
-        match self.set_younger_than(MAX_STALE, now) {
-            Some(set) => Ok(Keys { set: Arc::clone(set), stale_because: reason }),
+        match self.set_younger_than(STALE_IF_ERROR, now) {
+            Some(set) => Ok(Lookup { set: Arc::clone(set), stale_because: reason }),
             None => Err(unavailable(reason.map_or("not fetched yet".to_owned(), |error| error.to_string()))),
         }
     }
 }
 
-/// Returns how long ago a time was. After the clock was set back, what lies in the future is as uncertain as what is as
-/// old.
+/// Returns how long ago a time was. A time in the future (the clock was set back) counts as equally old.
 fn age_of(time: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(time).unwrap_or_else(|error| error.duration())
 }
 
-impl Remote {
+impl CachedKeySet {
     async fn prepare(&self, deadline: Instant) -> Result<(), FetchError> {
         let _fetching = self.fetching.lock().await;
-        let mut first = match self.refresh(deadline).await {
+        let mut first = match self.fetch(Some(deadline)).await {
             Err(error) if !error.is_cut_off() => error,
             result => return result,
         };
         if timeout_at(deadline, sleep(BEFORE_SECOND_TRY)).await.is_ok() {
-            match self.refresh(deadline).await {
+            match self.fetch(Some(deadline)).await {
                 Err(error) if error.is_cut_off() => {}
                 Err(error) => first = error,
                 Ok(()) => return Ok(()),
@@ -229,64 +214,72 @@ impl Remote {
         Err(first)
     }
 
-    async fn keys_for(this: &Arc<Self>, kid: Option<&str>, deadline: Instant) -> Result<Keys, Problem> {
-        let standing = this.cache().standing(kid, this.now());
-        match standing {
-            Standing::Current => return this.cache().keys(this.now()),
-            Standing::Old => {
-                Self::renew(this);
-                return this.cache().keys(this.now());
-            }
-            Standing::Lacking => {}
+    async fn keys_for(self: &Arc<Self>, kid: Option<&str>, deadline: Instant) -> Result<Lookup, Problem> {
+        let freshness = self.cache().freshness(kid, self.now());
+        match freshness {
+            Freshness::Fresh => {}
+            Freshness::Stale => self.revalidate(),
+            Freshness::Missing => self.fetch_missing(kid, deadline).await?,
         }
-        let Ok(_fetching) = timeout_at(deadline, this.fetching.lock()).await else {
+        self.cache().lookup(self.now())
+    }
+
+    /// Fetches the set in the background, unless that is under way or a failure is too recent.
+    fn revalidate(self: &Arc<Self>) {
+        let Ok(fetching) = Arc::clone(&self.fetching).try_lock_owned() else { return };
+        let may_fetch = {
+            let (cache, now) = (self.cache(), self.now());
+            // Another request may have fetched it just before.
+            cache.set_younger_than(FRESH, now).is_none() && cache.may_fetch_after_failure(now)
+        };
+        if may_fetch {
+            let set = Arc::clone(self);
+            tokio::spawn(async move {
+                // A failure is in the cache, and the next token that needs a newer set is told of it.
+                let _ = set.fetch(None).await;
+                drop(fetching);
+            });
+        }
+    }
+
+    /// Fetches the set for a token whose key it lacks, unless that may not be done now.
+    async fn fetch_missing(&self, kid: Option<&str>, deadline: Instant) -> Result<(), Problem> {
+        let Ok(_fetching) = timeout_at(deadline, self.fetching.lock()).await else {
             return Err(unavailable("not fetched in time"));
         };
-        // Another request may have fetched it meanwhile.
-        let (has_set, fetch) = {
-            let (cache, now) = (this.cache(), this.now());
-            let has_set = cache.set_younger_than(MAX_STALE, now).is_some();
+        let (has_set, may_fetch) = {
+            let (cache, now) = (self.cache(), self.now());
+            let has_set = cache.set_younger_than(STALE_IF_ERROR, now).is_some();
             let may_fetch = cache.may_fetch_after_failure(now) && (!has_set || cache.may_fetch_for_unknown_kid(now));
-            (has_set, may_fetch && cache.standing(kid, now) == Standing::Lacking)
+            // Another request may have fetched it meanwhile.
+            (has_set, may_fetch && cache.freshness(kid, now) == Freshness::Missing)
         };
-        if fetch {
-            if let Err(error) = this.refresh(deadline).await
+        if may_fetch {
+            if let Err(error) = self.fetch(Some(deadline)).await
                 && error.is_cut_off()
             {
                 return Err(unavailable(error.to_string()));
             }
             if has_set {
-                this.cache().unknown_kid = Some(this.now());
+                self.cache().unknown_kid = Some(self.now());
             }
         }
-        this.cache().keys(this.now())
+        Ok(())
     }
 
-    /// Starts to fetch the set again, unless that is under way or has failed lately.
-    fn renew(this: &Arc<Self>) {
-        let mut renewal = lock(&this.renewal);
-        let under_way = renewal.as_ref().is_some_and(|renewal| !renewal.is_finished());
-        if under_way || !this.cache().may_fetch_after_failure(this.now()) {
-            return;
-        }
-        let remote = Arc::clone(this);
-        *renewal = Some(tokio::spawn(async move {
-            let _fetching = remote.fetching.lock().await;
-            let is_old = remote.cache().set_younger_than(MAX_AGE, remote.now()).is_none();
-            if is_old {
-                // Each document has a limit of its own. A failure is in the cache, and the next token that needs a
-                // newer set is told of it.
-                let _ = remote.refresh(Instant::now() + MAX_AFTER_FAILURE).await;
-            }
-        }));
+    async fn wait_for_fetch(&self, deadline: Instant) {
+        let has_failed = self.cache().failures > 0;
+        let end = if has_failed { deadline.min(Instant::now() + WAIT_AFTER_FAILURE) } else { deadline };
+        // In vain or not: the next request finds what there is then.
+        let _ = timeout_at(end, self.fetching.lock()).await;
     }
 
     /// Fetches the set and records the result. What the deadline cuts off is not recorded: it says nothing about the
-    /// issuer.
-    async fn refresh(&self, deadline: Instant) -> Result<(), FetchError> {
-        let result = self.location.fetch(&self.http, deadline).await;
+    /// issuer. Whoever calls this holds `fetching`.
+    async fn fetch(&self, deadline: Option<Instant>) -> Result<(), FetchError> {
+        let result = self.endpoint.fetch(&self.http, &self.clock, deadline).await;
         let skipped = match &result {
-            Ok(set) => Some(&set.skipped),
+            Ok((set, _)) => Some(&set.skipped),
             Err(error) => error.key_set().and_then(|error| match error {
                 KeySetError::Empty(skipped) => Some(skipped),
                 KeySetError::Malformed => None,
@@ -300,8 +293,8 @@ impl Remote {
             cache.skipped.clone_from(skipped);
         }
         match result {
-            Ok(set) => {
-                cache.set = Some((Arc::new(set), self.now()));
+            Ok((set, asked)) => {
+                cache.set = Some((Arc::new(set), asked));
                 cache.failure = None;
                 cache.failures = 0;
                 Ok(())
@@ -316,9 +309,9 @@ impl Remote {
         }
     }
 
-    /// Never held while waiting: a temporary of one statement, or a block.
+    /// The guard must not be held across an `.await`.
     fn cache(&self) -> MutexGuard<'_, Cache> {
-        lock(&self.cache)
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> SystemTime {
@@ -326,17 +319,16 @@ impl Remote {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn unavailable(reason: impl Into<String>) -> Problem {
-    Problem::new(Code::KeysUnavailable, "the keys to verify tokens with are out of reach").because(reason.into())
+    Problem::new(Code::KeysUnavailable, "the issuer's keys cannot be fetched").because(reason.into())
 }
 
-fn warn_of(skipped: &[Skipped]) {
-    for skipped in skipped {
-        warn!("a key of the JWK set is not used: {skipped}");
+fn warn_of(skipped: &SkippedKeys) {
+    for key in &skipped.named {
+        warn!("a key of the JWK set is not used: {key}");
+    }
+    if skipped.others > 0 {
+        warn!("{} other keys of the JWK set are not used", skipped.others);
     }
 }
 
@@ -351,7 +343,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::token::remote::RemoteUrl;
+    use crate::token::fetch::FetchUrl;
 
     const A: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     const B: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"b","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
@@ -376,7 +368,7 @@ mod tests {
         fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
             self.1.fetch_add(1, Ordering::Relaxed);
             let reply = {
-                let mut replies = lock(&self.0);
+                let mut replies = self.0.lock().unwrap();
                 // The last one again and again.
                 if replies.len() > 1 { replies.remove(0) } else { replies[0] }
             };
@@ -405,27 +397,28 @@ mod tests {
     struct World {
         store: KeyStore,
         script: Script,
+        clock: Clock,
     }
 
     impl World {
         fn new(replies: &[Reply]) -> Self {
             let script = Script::default();
-            lock(&script.0).extend(replies);
+            script.0.lock().unwrap().extend(replies);
             let started = Instant::now();
             let clock = Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_hours(24) + started.elapsed());
-            let url = RemoteUrl::configured("https://issuer.example/jwks").unwrap();
-            let store = KeyStore::new(
-                KeySource::Remote(vec![Location::Jwks(url)]),
-                &SharedHttpConnector::new(script.clone()),
-                &clock,
-            );
-            Self { store, script }
+            Self { store: Self::store(&script, &clock), script, clock }
+        }
+
+        fn store(script: &Script, clock: &Clock) -> KeyStore {
+            let url = FetchUrl::configured("https://issuer.example/jwks").unwrap();
+            let source = KeySource::Fetched(vec![Endpoint::Jwks(url)]);
+            KeyStore::new(source, &SharedHttpConnector::new(script.clone()), clock)
         }
 
         /// With a set that was fetched so many seconds ago, and the replies after that.
         async fn aged(age: u64, replies: &[Reply]) -> Self {
             let world = Self::new(&[Keys(&[A])]);
-            world.store.prepare(later(2_000)).await.unwrap();
+            assert!(world.store.prepare(later(2_000)).await.is_empty());
             world.replies(replies);
             advance(Duration::from_secs(age)).await;
             world.asked();
@@ -433,7 +426,7 @@ mod tests {
         }
 
         fn replies(&self, replies: &[Reply]) {
-            *lock(&self.script.0) = replies.to_vec();
+            *self.script.0.lock().unwrap() = replies.to_vec();
         }
 
         /// How often the issuer was asked since the last time.
@@ -450,8 +443,8 @@ mod tests {
             }
         }
 
-        async fn settle(&self) {
-            self.store.settle(later(60_000)).await;
+        async fn finish_background_work(&self) {
+            self.store.finish_background_work(later(60_000)).await;
         }
     }
 
@@ -467,7 +460,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_set_that_can_answer_is_returned_at_once_and_renewed_when_old() {
+    async fn a_set_that_can_answer_is_returned_at_once_and_revalidated_when_stale() {
         for (age, replies, asked) in [
             (599, &[Status(500)][..], 0),
             (600, &[Keys(&[A])], 1),
@@ -480,16 +473,16 @@ mod tests {
             for _ in 0..3 {
                 assert_eq!(seconds(world.ask("a", 9_000)).await, ("found", 0.0), "{age}: {replies:?}");
             }
-            world.settle().await;
+            world.finish_background_work().await;
             assert_eq!(world.asked(), asked, "{age}: {replies:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_renewal_brings_what_the_issuer_has_now() {
+    async fn a_revalidation_brings_what_the_issuer_has_now() {
         let world = World::aged(600, &[KeysAfter(200, &[B])]).await;
         assert_eq!(world.ask("a", 9_000).await, "found");
-        world.settle().await;
+        world.finish_background_work().await;
         assert_eq!((world.ask("b", 9_000).await, world.asked()), ("found", 1));
         // The old key is gone, and the set is new: an unknown key is asked for once.
         assert_eq!((world.ask("a", 9_000).await, world.asked()), ("lacking", 1));
@@ -502,6 +495,8 @@ mod tests {
             (&[Keys(&[B])], "lacking", 1),
             (&[Status(500)], "unavailable", 1),
             (&[Hang], "unavailable", 1),
+            (&[Reset, Keys(&[A])], "unavailable", 1),
+            (&[Reply::Timeout, Keys(&[A])], "unavailable", 1),
         ] {
             for age in [None, Some(7_200)] {
                 let world = match age {
@@ -572,7 +567,7 @@ mod tests {
             let mut times = Vec::new();
             for second in 0..1_500_u64 {
                 assert_eq!(seconds(world.ask("a", 9_000)).await, ("found", 0.0), "{reply:?}");
-                world.settle().await;
+                world.finish_background_work().await;
                 if world.asked() > 0 {
                     times.push(second);
                 }
@@ -590,20 +585,88 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_the_first_renewal_that_hangs_is_waited_for() {
+    async fn only_the_first_revalidation_that_hangs_is_waited_for() {
         let world = World::aged(600, &[Hang]).await;
         for expected in [2.0, 0.3, 0.3] {
             assert_eq!(world.ask("a", 9_000).await, "found");
-            let ((), took) = seconds(world.settle()).await;
+            let ((), took) = seconds(world.finish_background_work()).await;
             assert!((took - expected).abs() < 0.01, "{took}");
             sleep(Duration::from_mins(6)).await;
         }
         // What is not waited for goes on, and the next request finds what it has brought.
         world.replies(&[KeysAfter(1_000, &[B])]);
         assert_eq!(world.ask("a", 9_000).await, "found");
-        assert!((seconds(world.settle()).await.1 - 0.3).abs() < 0.01);
+        assert!((seconds(world.finish_background_work()).await.1 - 0.3).abs() < 0.01);
         sleep(Duration::from_secs(1)).await;
         assert_eq!(world.ask("b", 9_000).await, "found");
+    }
+
+    /// So many invocations at once find the set stale during an outage, and ask for a key that it then brings.
+    #[tokio::test(start_paused = true)]
+    async fn one_outage_is_one_fetch_at_a_time_however_many_invocations_run() {
+        // What the issuer does, for so long; how often it is asked; the longest that an invocation takes, with its wait
+        // after the response; and when a new key is accepted after the outage.
+        for (reply, outage, fetches, longest, new_key) in
+            [(Status(500), 2_000, 1, 0.0, 4.0), (Hang, 2_000, 1, 2.0, 6.0), (Hang, 10_000, 2, 2.0, 9.0)]
+        {
+            for workers in [1, 8, 16] {
+                let world = World::aged(600, &[reply]).await;
+                let ended = later(outage);
+                let work = (0..workers).map(async |worker| {
+                    sleep(Duration::from_millis(worker)).await;
+                    let mut longest = 0.0_f64;
+                    while Instant::now() < ended {
+                        let invocation = async {
+                            assert_eq!(world.ask("a", 3_000).await, "found");
+                            world.store.finish_background_work(later(3_000)).await;
+                        };
+                        longest = longest.max(seconds(invocation).await.1);
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    longest
+                });
+                let took = join_all(work).await.into_iter().fold(0.0, f64::max);
+                let asked = world.asked();
+                world.replies(&[Keys(&[A, B])]);
+                let (refused, waited) = seconds(async {
+                    let mut refused = 0;
+                    while world.ask("b", 3_000).await != "found" {
+                        refused += 1;
+                        sleep(Duration::from_millis(500)).await;
+                    }
+                    refused
+                })
+                .await;
+                let row = format!(
+                    "{reply:?} for {outage} ms, {workers} at once: {asked} fetches, longest {took:.1} s, new key after {waited:.1} s, {refused} times refused"
+                );
+                assert_eq!(asked, fetches, "{row}");
+                assert!(took <= longest + 0.05 && waited <= new_key, "{row}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_set_is_as_old_as_the_request_for_it() {
+        for (took, expected) in [(599, 0), (600, 1)] {
+            let world = World::new(&[KeysAfter(1_000, &[A]), Keys(&[A])]);
+            let frozen = Arc::new(Mutex::new(Duration::ZERO));
+            let clock = {
+                let (frozen, clock) = (Arc::clone(&frozen), world.clock.clone());
+                Clock::new(move || clock.now() + *frozen.lock().unwrap())
+            };
+            let world = World { store: World::store(&world.script, &clock), ..world };
+            let frozen_meanwhile = async {
+                sleep(Duration::from_millis(500)).await;
+                *frozen.lock().unwrap() = Duration::from_secs(took - 1);
+            };
+            let (errors, ()) = tokio::join!(world.store.prepare(later(2_000)), frozen_meanwhile);
+            assert!(errors.is_empty());
+            world.asked();
+            assert_eq!(world.ask("a", 9_000).await, "found");
+            world.finish_background_work().await;
+            assert_eq!(world.asked(), expected, "after {took} s");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -618,7 +681,7 @@ mod tests {
         ] {
             let world = World::new(replies);
             let (result, took) = seconds(world.store.prepare(later(1_950))).await;
-            assert_eq!((result.is_ok(), world.asked()), (prepared, asked), "{replies:?}");
+            assert_eq!((result.is_empty(), world.asked()), (prepared, asked), "{replies:?}");
             assert!(took <= 1.951, "{took}");
             // What the end of the start cut off is not a failure.
             world.replies(&[Keys(&[A])]);
@@ -628,37 +691,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_broke_is_replaced_once() {
-        for (replies, expected, asked) in [
-            (&[Keys(&[A])][..], "found", 1),
-            (&[Reset, Keys(&[A])], "found", 2),
-            (&[Reset], "unavailable", 2),
-            (&[Reply::Timeout, Keys(&[A])], "unavailable", 1),
-            (&[Status(503), Keys(&[A])], "unavailable", 1),
-        ] {
-            let world = World::new(replies);
-            assert_eq!((world.ask("a", 9_000).await, world.asked()), (expected, asked), "{replies:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_clock_that_was_set_back_does_not_keep_a_set() {
         let set_back = Arc::new(Mutex::new(false));
         let clock = {
             let set_back = Arc::clone(&set_back);
-            Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_hours(if *lock(&set_back) { 1 } else { 24 }))
+            Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_hours(if *set_back.lock().unwrap() { 1 } else { 24 }))
         };
         let script = Script::default();
-        lock(&script.0).push(Keys(&[A]));
-        let url = RemoteUrl::configured("https://issuer.example/jwks").unwrap();
-        let store = KeyStore::new(
-            KeySource::Remote(vec![Location::Jwks(url)]),
-            &SharedHttpConnector::new(script.clone()),
-            &clock,
-        );
-        store.prepare(later(2_000)).await.unwrap();
-        *lock(&set_back) = true;
-        *lock(&script.0) = vec![Status(500)];
+        script.0.lock().unwrap().push(Keys(&[A]));
+        let store = World::store(&script, &clock);
+        assert!(store.prepare(later(2_000)).await.is_empty());
+        *set_back.lock().unwrap() = true;
+        *script.0.lock().unwrap() = vec![Status(500)];
         assert!(store.keys_for("issuer", Some("a"), later(2_000)).await.is_err());
     }
 }

@@ -1,12 +1,12 @@
 //! Bearer tokens: JWTs (RFC 7519) signed as JWS (RFC 7515), verified as RFC 8725 recommends.
 
 pub mod claims;
+pub mod fetch;
 pub mod jwk;
 pub mod jws;
 pub mod key;
 pub mod key_set;
 pub mod key_store;
-pub mod remote;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

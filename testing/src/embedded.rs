@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use tokio::net::TcpListener;
 use update_distributor::clients::Clients;
+use update_distributor::config::Aws;
 
 pub const TABLE: &str = "distributors";
 pub const ID: &str = "39e8003c-6342-4fd3-97a1-3f2a7b437d0a";
@@ -68,12 +69,13 @@ pub fn documented_item() -> Item {
 
 /// Clients as the function has them, for a store that takes any credentials.
 pub async fn clients(endpoint: &str) -> Clients {
-    let clients = Clients::from_env("eu-central-1".to_owned()).await;
+    let aws = Aws { region: "eu-central-1".to_owned(), endpoint_url: Some(endpoint.to_owned()) };
+    let clients = Clients::from_env(&aws).await;
     let sdk = clients.sdk.clone().into_builder();
     let sdk = sdk.behavior_version(BehaviorVersion::latest());
     let credentials =
         aws_sdk_dynamodb::config::SharedCredentialsProvider::new(Credentials::new("any", "any", None, None, "local"));
-    Clients { sdk: sdk.endpoint_url(endpoint).credentials_provider(credentials).build(), ..clients }
+    Clients { sdk: sdk.credentials_provider(credentials).build(), ..clients }
 }
 
 fn endpoint(address: SocketAddr) -> String {

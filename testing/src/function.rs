@@ -1,6 +1,7 @@
 //! The real handler in this process, against an embedded store of its own.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
@@ -11,7 +12,7 @@ use update_distributor::clients::Clients;
 use update_distributor::config::Config;
 use update_distributor::event::InvalidEvent;
 use update_distributor::handler::{App, Invocation};
-use update_distributor::log::{Level, Log};
+use update_distributor::log::{Level, Log, Writer};
 
 use crate::embedded::{self, Embedded, ID, Item, NODE, TABLE};
 use crate::issuer::{self, AUDIENCE, ISSUER, Issuer};
@@ -70,7 +71,7 @@ impl Function {
         });
         let log = Lines::default();
         let config = config.expect("the settings are right");
-        let output = Log::new(Level::Info, true, None, Box::new(log.clone()));
+        let output = Log::new(Arc::new(Writer::new(Level::Info, true, Box::new(log.clone()))), None);
         let app = App::new(config, clients, output).await;
         let token = issuer.sign(&issuer::claims(NODE, 600));
         Self { app, store, issuer, token, log }

@@ -198,18 +198,19 @@ pub const HOOK_PATHS: [Leaf; 5] = [
     ("path", r#""/a/../b""#, false),
     ("path", "{}", false),
 ];
-pub const HOOK_METHODS: [Leaf; 8] = [
+pub const HOOK_METHODS: [Leaf; 9] = [
     ("method", "1", true),
     ("method", "5", true),
     ("method", r#""PATCH""#, true),
     ("method", "0", false),
     ("method", "6", false),
-    ("method", "1.0", false),
+    ("method", "1.5", false),
+    ("method", "2.0", true),
     ("method", r#""get""#, false),
     ("method", "null", true),
 ];
 pub const TYPES: [Leaf; 5] =
-    [("type", "1", true), ("type", "2", true), ("type", "3", false), ("type", "1e0", false), ("type", "\"1\"", false)];
+    [("type", "1", true), ("type", "2", true), ("type", "3", false), ("type", "1.5", false), ("type", "\"1\"", false)];
 /// The second is right unless the type is 1.
 pub const USERNAMES: [Leaf; 4] = [
     ("username", r#""user""#, true),
@@ -355,10 +356,12 @@ const METHOD_NAMES: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// `meta` as it is stored: the method is a number.
 fn stored(mut meta: Value) -> Value {
-    if let Some(method) = meta.get_mut("method")
-        && let Some(index) = METHOD_NAMES.iter().position(|name| method == name)
-    {
-        *method = json!(index + 1);
+    if let Some(method) = meta.get_mut("method") {
+        // By its name, or by its number in any spelling.
+        let number = |index: usize| method.as_f64() == u32::try_from(index + 1).map(f64::from).ok();
+        if let Some(index) = (0..5).find(|index| method == METHOD_NAMES[*index] || number(*index)) {
+            *method = json!(index + 1);
+        }
     }
     meta
 }

@@ -192,14 +192,13 @@ fn every_member_and_every_choice_is_described() {
             assert!(in_readme.iter().any(|text| readme.contains(text)), "README: {member}");
         }
     }
-    let integer = |number: &str| number.parse::<u64>().unwrap();
-    let types: Vec<Value> = Scheme::ALL.iter().map(|scheme| integer(scheme.number()).into()).collect();
+    let types: Vec<Value> = Scheme::ALL.iter().map(|scheme| scheme.number().into()).collect();
     let described = schemas["Authentication"]["properties"]["type"]["enum"].as_array().unwrap();
     assert_eq!(*described, [types, vec![Value::Null]].concat());
     let [numbers, methods, _] = &schemas["Meta"]["properties"]["method"]["oneOf"].as_array().unwrap()[..] else {
         panic!("three kinds of values")
     };
-    let last = Method::ALL.iter().map(|method| integer(method.number())).max();
+    let last = Method::ALL.iter().map(|method| u64::from(method.number())).max();
     assert_eq!(numbers["maximum"].as_u64(), last);
     assert_eq!(*methods["enum"].as_array().unwrap(), Method::ALL.map(Method::name));
 }
@@ -243,5 +242,15 @@ async fn the_schema_of_the_body_is_what_the_function_accepts() {
     ] {
         let accepted = function.call(&function.put(&body.to_string())).await.status == 200;
         assert_eq!(description.fits(schema, &body).is_ok(), accepted, "{body}");
+    }
+    // An integer is a number with an integral value, however it is written.
+    for number in ["1", "1.0", "1e0", "10e-1", "0.2e1", "2.0", "5.0", "0", "-0.0", "-1", "1.5", "6.0", "1e1", "1e300"] {
+        for member in ["\"method\":", "\"authentication\":{\"username\":\"\",\"password\":\"\",\"type\":"] {
+            let end = if member.contains('{') { "}" } else { "" };
+            let body = format!("{{\"meta\":{{{member}{number}{end}}}}}");
+            let accepted = function.call(&function.put(&body)).await.status == 200;
+            let described = description.fits(schema, &serde_json::from_str(&body).unwrap()).is_ok();
+            assert_eq!(described, accepted, "{body}");
+        }
     }
 }

@@ -149,7 +149,7 @@ async fn raw(clients: &update_distributor::clients::Clients, store: &Embedded, o
     ] {
         request.headers_mut().insert(name, value);
     }
-    let response = clients.http.call(request).await.unwrap();
+    let response = clients.unpooled.call(request).await.unwrap();
     let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();
     let error = body["__type"].as_str().unwrap_or("ConditionalCheckFailedException");

@@ -289,9 +289,10 @@ async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
 
 /// Clients whose calls of the store go through a connector.
 fn through<C: HttpConnector + 'static>(clients: Clients, connector: impl FnOnce(SharedHttpConnector) -> C) -> Clients {
-    let connector = SharedHttpConnector::new(connector(clients.http.clone()));
-    let sdk = clients.sdk.into_builder().http_client(http_client_fn(move |_, _| connector.clone())).build();
-    Clients { sdk, ..clients }
+    let unpooled = SharedHttpConnector::new(connector(clients.unpooled));
+    let pooled = unpooled.clone();
+    let sdk = clients.sdk.into_builder().http_client(http_client_fn(move |_, _| pooled.clone())).build();
+    Clients { sdk, unpooled, ..clients }
 }
 
 /// A connector whose first call goes where nothing listens.

@@ -35,7 +35,7 @@ use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 use update_distributor::config::Config;
 use update_distributor::handler::{App, Invocation};
-use update_distributor::log::{Level, Log};
+use update_distributor::log::{Level, Log, Writer};
 
 use history::{History, Request, Response, State, Violation, stored_meta};
 use network::{Attempts, Network, REQUEST};
@@ -366,8 +366,8 @@ impl Instance {
         let config = Config::from_env(|name| {
             settings.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
         });
-        let log = Log::new(Level::Fatal, true, None, Box::new(std::io::sink()));
-        let clients = Clients { http, sdk, clock: clock.clone() };
+        let log = Log::new(Arc::new(Writer::new(Level::Fatal, true, Box::new(std::io::sink()))), None);
+        let clients = Clients { unpooled: http, sdk, clock: clock.clone() };
         Self { app: App::new(config.expect("the settings are right"), clients, log).await, clock }
     }
 }
