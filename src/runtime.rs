@@ -1,28 +1,34 @@
 //! The loop between Lambda's Runtime API and the function.
 //!
-//! It takes the place of `lambda_runtime::Runtime`, which reads every header of an invocation before it hands on the
-//! event: a client context with a value that is not a string, a Cognito identity of `{}` or an unreadable deadline end
-//! its process (or, with several invocations at once, one of its workers), a missing deadline or id panics, and with
-//! several at once it polls a Runtime API that is gone for ever, in a busy loop. Here the headers that the function does
-//! not need are not read, and the others may have any form.
+//! It takes the place of `lambda_runtime::Runtime`, which parses every header of an invocation before it hands on the
+//! event:
+//!
+//! - a client context with a value that is not a string, a Cognito identity of `{}` or an unreadable deadline ends its
+//!   process, or one of its workers;
+//! - a missing deadline or id panics;
+//! - with several workers it polls a Runtime API that is gone for ever, in a busy loop.
+//!
+//! Here the headers that the function does not need are not read, and the others may have any form.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use lambda_http::http::header::{HeaderMap, HeaderValue};
-use lambda_http::http::{Method, Request, StatusCode, Uri};
+use lambda_http::http::request::Builder;
+use lambda_http::http::{Method, Response, StatusCode, Uri};
 use lambda_http::lambda_runtime::Diagnostic;
 use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{BoxError, PooledClient, build_request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use thiserror::Error;
 use tokio::task::JoinSet;
 use tracing::error;
 
-use crate::error::chain;
+use crate::error::{chain, sources};
 use crate::handler::{App, Invocation};
 
 /// The version of the Runtime API.
@@ -37,28 +43,25 @@ const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 /// The characters of a request id that a path must have encoded. Lambda's ids are UUIDs, but that is not promised.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The reason for the end of the loop.
-#[derive(Debug)]
+/// Invocations in a row that cannot be read before the loop ends, so that it cannot become a busy one. Arbitrary.
+const MAX_UNREADABLE: u32 = 16;
+
+/// The reason why a call of the Runtime API failed.
+#[derive(Debug, Error)]
 pub enum RuntimeError {
-    /// No connection could be made, or it broke while waiting for an invocation.
+    /// No connection could be made, or a new one was closed before the response.
+    #[error("the Runtime API is out of reach: {}", chain(&**.0))]
     Unreachable(BoxError),
-    /// The response to the request for an invocation has this status.
+    /// The response is not HTTP, has more than 100 headers, or is cut.
+    #[error("the Runtime API's response cannot be read: {}", chain(&**.0))]
+    Unreadable(BoxError),
+    /// The response has this status.
+    #[error("the Runtime API's response has status {0}")]
     Status(StatusCode),
     /// A worker panicked. The log has the place.
+    #[error("a worker panicked")]
     Panicked,
 }
-
-impl fmt::Display for RuntimeError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(error) => write!(formatter, "the Runtime API is out of reach: {}", chain(&**error)),
-            Self::Status(status) => write!(formatter, "the Runtime API has no next invocation: status {status}"),
-            Self::Panicked => formatter.write_str("a worker panicked"),
-        }
-    }
-}
-
-impl std::error::Error for RuntimeError {}
 
 /// Serves invocations from the Runtime API at `endpoint`, `concurrency` at once.
 ///
@@ -66,8 +69,9 @@ impl std::error::Error for RuntimeError {}
 ///
 /// The first error of any worker: without a Runtime API there is nothing left to do.
 pub async fn run(app: App, endpoint: Uri, concurrency: usize) -> Result<Infallible, RuntimeError> {
-    let api = PooledClient::builder().with_endpoint(endpoint).with_pool_size(concurrency).build();
-    let (api, app) = (Arc::new(api), Arc::new(app));
+    let client = |pool_size| PooledClient::builder().with_endpoint(endpoint.clone()).with_pool_size(pool_size).build();
+    let api = Arc::new(RuntimeApi { pooled: client(concurrency), unpooled: client(0) });
+    let app = Arc::new(app);
     let mut workers = JoinSet::new();
     for _ in 0..concurrency {
         let (api, app) = (Arc::clone(&api), Arc::clone(&app));
@@ -79,9 +83,19 @@ pub async fn run(app: App, endpoint: Uri, concurrency: usize) -> Result<Infallib
     }
 }
 
-async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError> {
+async fn serve(api: &RuntimeApi, app: &App) -> Result<Infallible, RuntimeError> {
+    let mut unreadable = 0;
     loop {
-        let Some((headers, event)) = next(api).await? else { continue };
+        let next = match api.next().await {
+            Err(error @ RuntimeError::Unreadable(_)) if unreadable < MAX_UNREADABLE => {
+                error!("an invocation was lost: {error}");
+                unreadable += 1;
+                continue;
+            }
+            next => next?,
+        };
+        unreadable = 0;
+        let Some((headers, event)) = next else { continue };
         let Some(id) = headers.get(REQUEST_ID) else {
             error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
             continue;
@@ -94,28 +108,10 @@ async fn serve(api: &PooledClient, app: &App) -> Result<Infallible, RuntimeError
         };
         // Strings, numbers and booleans: serialization cannot fail.
         let body = body.unwrap_or_default();
-        if let Err(error) = post(api, id, headers.get(INVOCATION_ID), outcome, body).await {
+        if let Err(error) = api.post(id, headers.get(INVOCATION_ID), outcome, body.into()).await {
             error!("the {} could not be delivered: {error}", outcome.name());
         }
         app.finish_background_work(&invocation).await;
-    }
-}
-
-/// Waits for the next invocation. `None` is the response of local tools to a poll that took too long.
-async fn next(api: &PooledClient) -> Result<Option<(HeaderMap, Bytes)>, RuntimeError> {
-    let request = build_request()
-        .method(Method::GET)
-        .uri(format!("{INVOCATION}/next"))
-        .body(Body::empty())
-        .map_err(|error| RuntimeError::Unreachable(error.into()))?;
-    let (parts, body) = api.call(request).await.map_err(RuntimeError::Unreachable)?.into_parts();
-    match parts.status {
-        StatusCode::OK => {
-            let event = body.collect().await.map_err(|error| RuntimeError::Unreachable(error.into()))?.to_bytes();
-            Ok(Some((parts.headers, event)))
-        }
-        StatusCode::NO_CONTENT => Ok(None),
-        status => Err(RuntimeError::Status(status)),
     }
 }
 
@@ -127,7 +123,7 @@ fn invocation(id: &HeaderValue, headers: &HeaderMap) -> Invocation {
     Invocation { request_id: text(id), deadline, trace_id: headers.get(TRACE_ID).map(text) }
 }
 
-/// What has come of an invocation.
+/// The outcome of an invocation, as reported to the Runtime API.
 #[derive(Clone, Copy)]
 enum Outcome {
     Response,
@@ -144,46 +140,69 @@ impl Outcome {
     }
 }
 
-/// The reason why an outcome could not be delivered.
-#[derive(Debug)]
-enum DeliveryError {
-    /// The request could not be made, or there was no response to it.
-    Failed(BoxError),
-    /// The response has this status.
-    Status(StatusCode),
+/// The clients of the Runtime API.
+struct RuntimeApi {
+    pooled: PooledClient,
+    /// Makes a connection for each request.
+    unpooled: PooledClient,
 }
 
-impl fmt::Display for DeliveryError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(error) => formatter.write_str(&chain(&**error)),
-            Self::Status(status) => write!(formatter, "status {status}"),
+impl RuntimeApi {
+    /// Waits for the next invocation. Returns `None` for 204, with which local tools end a long poll.
+    async fn next(&self) -> Result<Option<(HeaderMap, Bytes)>, RuntimeError> {
+        let request = || build_request().method(Method::GET).uri(format!("{INVOCATION}/next"));
+        let (parts, body) = self.call(request, &Bytes::new()).await?.into_parts();
+        match parts.status {
+            StatusCode::OK => {
+                let event = body.collect().await.map_err(|error| RuntimeError::Unreadable(error.into()))?.to_bytes();
+                Ok(Some((parts.headers, event)))
+            }
+            StatusCode::NO_CONTENT => Ok(None),
+            status => Err(RuntimeError::Status(status)),
+        }
+    }
+
+    /// Posts the outcome of an invocation.
+    async fn post(
+        &self,
+        id: &HeaderValue,
+        invocation_id: Option<&HeaderValue>,
+        outcome: Outcome,
+        body: Bytes,
+    ) -> Result<(), RuntimeError> {
+        let id = percent_encode(id.as_bytes(), ENCODED);
+        let request = || {
+            let mut request =
+                build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{}", outcome.name()));
+            if let Some(invocation_id) = invocation_id {
+                request = request.header(INVOCATION_ID, invocation_id);
+            }
+            if let Outcome::Error = outcome {
+                request = request.header("lambda-runtime-function-error-type", "unhandled");
+            }
+            request
+        };
+        let response = self.call(request, &body).await?;
+        let status = response.status();
+        // Read to its end, so that the connection can be used again. What it says besides its status is not needed.
+        let _ = response.into_body().collect().await;
+        if status.is_success() { Ok(()) } else { Err(RuntimeError::Status(status)) }
+    }
+
+    /// Sends a request. A connection that was kept may have been closed, so it is sent once more on a new one.
+    async fn call(&self, request: impl Fn() -> Builder, body: &Bytes) -> Result<Response<Incoming>, RuntimeError> {
+        let request = || request().body(Body::from(body.clone())).map_err(|error| RuntimeError::Unreachable(error.into()));
+        match self.pooled.call(request()?).await {
+            Ok(response) => Ok(response),
+            Err(error) if is_unreadable(&error) => Err(RuntimeError::Unreadable(error)),
+            Err(_) => self.unpooled.call(request()?).await.map_err(|error| {
+                if is_unreadable(&error) { RuntimeError::Unreadable(error) } else { RuntimeError::Unreachable(error) }
+            }),
         }
     }
 }
 
-impl std::error::Error for DeliveryError {}
-
-/// Posts the outcome of an invocation.
-async fn post(
-    api: &PooledClient,
-    id: &HeaderValue,
-    invocation_id: Option<&HeaderValue>,
-    outcome: Outcome,
-    body: Vec<u8>,
-) -> Result<(), DeliveryError> {
-    let id = percent_encode(id.as_bytes(), ENCODED);
-    let mut request = build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{}", outcome.name()));
-    if let Some(invocation_id) = invocation_id {
-        request = request.header(INVOCATION_ID, invocation_id);
-    }
-    if let Outcome::Error = outcome {
-        request = request.header("lambda-runtime-function-error-type", "unhandled");
-    }
-    let request: Request<Body> = request.body(Body::from(body)).map_err(|error| DeliveryError::Failed(error.into()))?;
-    let response = api.call(request).await.map_err(DeliveryError::Failed)?;
-    let status = response.status();
-    // Read to its end, so that the connection can be used again. What it says besides its status is not needed.
-    let _ = response.into_body().collect().await;
-    if status.is_success() { Ok(()) } else { Err(DeliveryError::Status(status)) }
+/// Returns whether a response came that is not one of HTTP, or has too many headers.
+fn is_unreadable(error: &BoxError) -> bool {
+    sources(&**error).any(|source| source.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse))
 }

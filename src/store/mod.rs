@@ -70,6 +70,9 @@ pub struct Call {
     pub aws_request_id: Option<String>,
     /// Whether an attempt that failed may have been carried out, or may still be.
     may_have_arrived: bool,
+    /// Whether an attempt had no response. Its connection may have died while the process was frozen, as may others that
+    /// were kept then.
+    lost_response: bool,
 }
 
 /// The failure of the priming call.
@@ -237,22 +240,21 @@ impl Store {
         }
     }
 
-    /// Makes a call, with up to three attempts. An attempt after one without a response, and the last one, make a
-    /// connection of their own: of those that were kept while the process was frozen, several may be dead.
+    /// Makes a call, with up to three attempts. Once one of the request had no response, each makes a connection of its
+    /// own, and so does the last attempt.
     async fn attempt(
         &self,
         request: impl Fn() -> UpdateItemFluentBuilder,
         call: &mut Call,
     ) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
         let mut attempt = 1;
-        let mut has_response = true;
         loop {
             call.attempts += 1;
-            let result = if has_response && attempt < MAX_ATTEMPTS {
-                request().send().await
-            } else {
+            let result = if call.lost_response || attempt == MAX_ATTEMPTS {
                 let unpooled = config::Builder::new().http_client(self.unpooled.clone());
                 request().customize().config_override(unpooled).send().await
+            } else {
+                request().send().await
             };
             let Err(error) = &result else { return result };
             if attempt == MAX_ATTEMPTS || is_condition_failure(error) {
@@ -264,8 +266,8 @@ impl Store {
                 Effect::NotAttempted => {}
                 Effect::Unknown => call.may_have_arrived = true,
             }
+            call.lost_response |= failure.status.is_none();
             backoff(attempt).await;
-            has_response = failure.status.is_some();
             attempt += 1;
         }
     }

@@ -65,6 +65,11 @@ impl Process {
     pub fn spawn(binary: &str, mut environment: HashMap<String, String>) -> Self {
         let api = RuntimeApi::start();
         environment.entry("AWS_LAMBDA_RUNTIME_API".to_owned()).or_insert(api.address.to_string());
+        Self::spawn_for(api, binary, environment)
+    }
+
+    /// Starts a binary with this environment, which says how to reach `api`.
+    pub fn spawn_for(api: RuntimeApi, binary: &str, environment: HashMap<String, String>) -> Self {
         let mut child = Command::new(binary)
             .env_clear()
             .envs(environment)

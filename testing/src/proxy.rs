@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
 
 /// The body of DynamoDB's response, of status 400, to a request that it throttles.
 pub const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
@@ -33,6 +33,8 @@ pub enum Step {
     RespondAfter(u16, &'static str),
     /// There is no response, and the request reaches the store when it is released.
     Late(Arc<Release>),
+    /// The request passes when so many others have come, so that each has a connection of its own.
+    Together(Arc<Barrier>),
 }
 
 /// Lets a request go that is held back.
@@ -55,6 +57,14 @@ pub struct Proxy {
     script: Arc<Mutex<VecDeque<Step>>>,
     requests: Arc<Mutex<Vec<String>>>,
     idle: Arc<Notify>,
+    connections: Arc<Mutex<Connections>>,
+}
+
+/// The connections so far, and what happens to the next request on each of those that died.
+#[derive(Default)]
+struct Connections {
+    count: usize,
+    died: Option<(usize, Step)>,
 }
 
 impl Proxy {
@@ -64,14 +74,25 @@ impl Proxy {
         let script = Arc::<Mutex<VecDeque<Step>>>::default();
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let idle = Arc::<Notify>::default();
-        let (steps, seen, closing) = (Arc::clone(&script), Arc::clone(&requests), Arc::clone(&idle));
+        let connections = Arc::<Mutex<Connections>>::default();
+        let shared = Shared {
+            store,
+            script: Arc::clone(&script),
+            requests: Arc::clone(&requests),
+            idle: Arc::clone(&idle),
+            connections: Arc::clone(&connections),
+        };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (steps, seen, closing) = (Arc::clone(&steps), Arc::clone(&seen), Arc::clone(&closing));
-                tokio::spawn(connection(client, store, steps, seen, closing));
+                let number = {
+                    let mut connections = shared.connections.lock().unwrap();
+                    connections.count += 1;
+                    connections.count
+                };
+                tokio::spawn(connection(client, number, shared.clone()));
             }
         });
-        Self { address, script, requests, idle }
+        Self { address, script, requests, idle, connections }
     }
 
     pub fn endpoint(&self) -> String {
@@ -87,28 +108,49 @@ impl Proxy {
         self.idle.notify_waiters();
     }
 
+    /// Lets all connections die without a word: this happens to the next request on each of them.
+    pub fn break_connections(&self, step: Step) {
+        let mut connections = self.connections.lock().unwrap();
+        connections.died = Some((connections.count, step));
+    }
+
+    /// The number of connections so far.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().unwrap().count
+    }
+
+    /// The body of the last request that came.
+    pub fn last_request(&self) -> Option<String> {
+        self.requests.lock().unwrap().last().cloned()
+    }
+
     /// The bodies of the requests that came, and forgets them.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 }
 
-async fn connection(
-    mut client: TcpStream,
+#[derive(Clone)]
+struct Shared {
     store: SocketAddr,
     script: Arc<Mutex<VecDeque<Step>>>,
     requests: Arc<Mutex<Vec<String>>>,
-    closing: Arc<Notify>,
-) {
+    idle: Arc<Notify>,
+    connections: Arc<Mutex<Connections>>,
+}
+
+async fn connection(mut client: TcpStream, number: usize, shared: Shared) {
+    let Shared { store, script, requests, idle, connections } = shared;
     loop {
         let request = tokio::select! {
             request = message(&mut client) => request,
-            () = closing.notified() => None,
+            () = idle.notified() => None,
         };
         let Some(request) = request else { return };
         let body = request.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
         requests.lock().unwrap().push(String::from_utf8_lossy(&request[body..]).into_owned());
-        let step = script.lock().unwrap().pop_front().unwrap_or(Step::Pass);
+        let died = connections.lock().unwrap().died.clone().filter(|(last, _)| number <= *last);
+        let step = died.map(|(_, step)| step).or_else(|| script.lock().unwrap().pop_front()).unwrap_or(Step::Pass);
         let forward = async {
             let mut upstream = TcpStream::connect(store).await.unwrap();
             upstream.write_all(&request).await.unwrap();
@@ -116,6 +158,10 @@ async fn connection(
         };
         let sent = match step {
             Step::Pass => client.write_all(&forward.await).await,
+            Step::Together(barrier) => {
+                barrier.wait().await;
+                client.write_all(&forward.await).await
+            }
             Step::ResetBefore => return,
             Step::ResetAfter => {
                 forward.await;

@@ -159,7 +159,7 @@ async fn error(State(api): State<Arc<Shared>>, Path(id): Path<String>, body: Byt
 }
 
 fn finish(api: &Shared, id: &str, outcome: Outcome) -> StatusCode {
-    let waiting = api.waiting.lock().unwrap().remove(id).expect("an invocation that waits");
+    let waiting = api.waiting.lock().unwrap().remove(id).unwrap_or_else(|| panic!("an invocation that waits: {id}"));
     let _ = waiting.send(outcome);
     StatusCode::ACCEPTED
 }

@@ -593,8 +593,8 @@ async fn the_body_must_be_one_json_object() {
         (b"\xef\xbb\xbf\xef\xbb\xbf{}", "line 1, column 1"),
         (b"{}\xef\xbb\xbf", "line 1, column 3"),
         (b"{\"id\":\"\xff\"}", "line 1, column 8"),
-        (b"{\"id\":1,\"id\":2}", "line 1, column 14"),
-        (b"{\"id\":{\"a\":1,\"a\":2}}", "line 1, column 18"),
+        (b"{\"id\":1,\"id\":2}", "line 1, column 12"),
+        (b"{\"id\":{\"a\":1,\"a\":2}}", "line 1, column 16"),
         (b"{\"id\":\"\\ud800\"}", "line 1, column 14"),
     ] {
         let response = function.call(&function.put("").body(body)).await;

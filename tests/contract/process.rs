@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::BOOTSTRAP;
@@ -13,7 +14,7 @@ use testing::issuer::{self, Issuer, claims};
 use testing::process::{Process, environment};
 use testing::proxy::{Proxy, Step};
 use testing::request::{FRONT_ENDS, FrontEnd, Request};
-use testing::runtime_api::{DEADLINE, Outcome, REQUEST_ID};
+use testing::runtime_api::{DEADLINE, Outcome, REQUEST_ID, RuntimeApi};
 use testing::signer::{KeyServer, Reply};
 
 const SET: &str = r#"{"meta":{"host":"https://example.com","authentication":{"type":1,"username":"user","password":"PASSWORD-SECRET","token":"TOKEN-SECRET"}}}"#;
@@ -136,7 +137,7 @@ async fn no_header_of_an_invocation_ends_the_process() {
             let times = if name == REQUEST_ID { 1 } else { 8 };
             let headers = [(name, value)];
             let responses = (0..times).map(|_| deployment.process.invoke_with(event.as_bytes(), &headers));
-            for response in futures_util::future::join_all(responses).await {
+            for response in join_all(responses).await {
                 assert_eq!(response.response().outcome(), "200", "{name}: {:?}", value.map(String::from_utf8_lossy));
             }
         }
@@ -164,6 +165,81 @@ async fn without_a_runtime_api_the_process_ends_and_says_so() {
         // The line of the request, and this one.
         assert_eq!(lines.len(), 2, "{lines:#?}");
     }
+}
+
+/// What the Runtime API does with a poll or with a response, while others are served.
+#[tokio::test]
+async fn a_call_of_the_runtime_api_that_fails_ends_nothing() {
+    for concurrency in ["1", "4"] {
+        let (store, issuer, api) = (embedded().await, Issuer::new("first"), RuntimeApi::start());
+        let proxy = Proxy::start(api.address).await;
+        let mut environment = environment(&store.endpoint(), &issuer);
+        environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), proxy.address.to_string());
+        environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_owned());
+        // The first poll meets this.
+        proxy.script([Step::ResetBefore]);
+        let process = Process::spawn_for(api, BOOTSTRAP, environment);
+        let event = Request::put(&issuer.sign(&claims(NODE, 600)), "{}").event(FrontEnd::HttpApi).to_string();
+        let call = async || {
+            let responses = (0..4).map(|_| process.invoke(event.as_bytes()));
+            for response in join_all(responses).await {
+                assert_eq!(response.response().outcome(), "200", "{concurrency}");
+            }
+        };
+        call().await;
+        // Connections that are closed when they are used next: for a response or for a poll.
+        for closed in [vec![Step::ResetBefore], vec![Step::Pass, Step::ResetBefore]] {
+            proxy.script(closed);
+            call().await;
+        }
+        // All of them, of which each is met once: a call that fails twice has failed.
+        proxy.script([]);
+        proxy.break_connections(Step::ResetBefore);
+        for _ in 0..4 {
+            call().await;
+        }
+        // Nothing of this is worth a line, and these polls are.
+        let many = (0..101).map(|number| format!("x-{number}").leak() as &'static str);
+        let many: Vec<_> = many.map(|name| (name, Some(&b"x"[..]))).collect();
+        for _ in 0..3 {
+            let lost = process.invoke_with(event.as_bytes(), &many);
+            assert!(tokio::time::timeout(Duration::from_millis(200), lost).await.is_err(), "{concurrency}");
+            call().await;
+        }
+        let mut lost = 3;
+        if concurrency == "1" {
+            // A poll is under way: the last request has no body.
+            while proxy.last_request().is_some_and(|body| !body.is_empty()) {
+                tokio::task::yield_now().await;
+            }
+            // The response to the next event, and the poll that is cut.
+            proxy.script([Step::Pass, Step::Truncate]);
+            assert_eq!(process.invoke(event.as_bytes()).await.response().outcome(), "200");
+            let cut = process.invoke(event.as_bytes());
+            assert!(tokio::time::timeout(Duration::from_millis(200), cut).await.is_err());
+            call().await;
+            lost += 1;
+        }
+        let lines = process.stop().await;
+        let errors: Vec<_> = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "ERROR").collect();
+        assert_eq!(errors.len(), lost, "{concurrency}: {errors:#?}");
+        for error in errors {
+            assert!(error["message"].as_str().unwrap().starts_with("an invocation was lost: "), "{error}");
+        }
+    }
+}
+
+/// A first event that is not HTTP, as one that keeps an instance warm.
+#[tokio::test]
+async fn the_first_request_is_the_cold_start() {
+    let deployment = Deployment::start(&[]).await;
+    assert!(matches!(deployment.process.invoke(br#"{"warm":true}"#).await, Outcome::Error(..)));
+    for _ in 0..2 {
+        assert_eq!(deployment.call(&deployment.put("{}")).await, "200");
+    }
+    let lines: Vec<_> = deployment.process.stop().await.iter().map(|line| read(line)).collect();
+    let cold: Vec<_> = lines.iter().map(|line| (&line["cold_start"], &line["ColdStart"])).collect();
+    assert_eq!(cold, [(&Value::Null, &Value::Null), (&json!(true), &json!(1)), (&json!(false), &json!(0))]);
 }
 
 #[tokio::test]
@@ -548,7 +624,7 @@ async fn as_many_invocations_run_at_once_as_lambda_says() {
         // Less than the limit of an attempt.
         let left = Duration::from_millis(2_200);
         let responses =
-            futures_util::future::join_all((0..8).map(|_| process.invoke_within(event.as_bytes(), left))).await;
+            join_all((0..8).map(|_| process.invoke_within(event.as_bytes(), left))).await;
         assert!(responses.into_iter().all(|response| response.response().outcome() == "503 store_unavailable"));
         // One at a time, the first uses up the time of them all.
         let asked = proxy.take_requests().len();
@@ -565,7 +641,7 @@ async fn as_many_invocations_run_at_once_as_lambda_says() {
             let response = process.send(&request).await;
             assert_eq!(response.body["meta"]["path"], path, "{response:?}");
         });
-        futures_util::future::join_all(calls).await;
+        join_all(calls).await;
         let lines: Vec<_> = process.stop().await.iter().map(|line| read(line)).collect();
         let subjects: BTreeSet<_> = lines.iter().filter_map(|line| line["subject"].as_str()).collect();
         assert_eq!(subjects.len(), 1 + 64, "that of the requests before, and 64 others");

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use testing::embedded::{Embedded, NODE};
 use testing::function::{Function, embedded};
 use testing::issuer::{AUDIENCE, ISSUER, Issuer, claims, encode, now};
+use testing::proxy::{Proxy, Step};
 use testing::request::{FrontEnd, Response};
 use testing::signer::{KeyServer, Reply, Signer};
 
@@ -516,6 +518,32 @@ async fn an_unknown_kid_causes_one_fetch() {
     assert_eq!(fetching.server.take_requests(), [""; 0]);
 }
 
+/// The connection to the issuer dies without a word while the process is frozen, and then the issuer has a new key, which
+/// so many invocations at once need.
+#[tokio::test]
+async fn an_old_connection_to_the_issuer_is_not_used_again() {
+    for count in [1, 8, 16] {
+        let (server, first, second) = (KeyServer::start().await, Issuer::new("a"), Issuer::new("b"));
+        server.serve("/jwks", Reply::Document(first.jwks()));
+        let proxy = Proxy::start(server.address).await;
+        let uri = format!("{}/jwks", proxy.endpoint());
+        let fetching = Fetching::with(server, &[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &uri)]).await;
+        proxy.break_connections(Step::Hang);
+        fetching.server.serve("/jwks", Reply::Document(set(&[first.jwk(), second.jwk()])));
+        fetching.server.take_requests();
+        let started = Instant::now();
+        let outcomes = join_all((0..count).map(|_| fetching.outcome(&second))).await;
+        let row = format!(
+            "{count} at once: {:?} after {} ms, {} fetches",
+            outcomes.iter().collect::<std::collections::BTreeSet<_>>(),
+            started.elapsed().as_millis(),
+            fetching.server.take_requests().len()
+        );
+        println!("{row}");
+        assert!(outcomes.iter().all(|outcome| outcome == "200"), "{row}");
+    }
+}
+
 #[tokio::test]
 async fn without_keys_from_the_start_tokens_are_503() {
     let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
@@ -675,7 +703,7 @@ async fn requests_to_an_issuer_say_who_asks() {
     let fetching = Fetching::jwks(server).await;
     let headers = fetching.server.last_headers();
     assert_eq!(headers["user-agent"], concat!("update-distributor/", env!("CARGO_PKG_VERSION")));
-    assert_eq!(headers["accept"], "application/json");
+    assert_eq!(headers["accept"], "application/json, application/jwk-set+json");
 }
 
 /// Serves the discovery documents of an issuer whose keys are these.

@@ -1,16 +1,19 @@
 //! The write: its condition, its retries, its deadline, and what the store holds after each response.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use chrono::DateTime;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
+use tokio::sync::Barrier;
 use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 
@@ -500,7 +503,7 @@ async fn an_outage_uses_up_no_quota() {
     let proxied = Proxied::new().await;
     let request = proxied.function.put(READ);
     proxied.proxy.script(vec![Step::Respond(500, ""); 300]);
-    let responses = futures_util::future::join_all((0..100).map(|_| proxied.function.call(&request))).await;
+    let responses = join_all((0..100).map(|_| proxied.function.call(&request))).await;
     assert!(responses.iter().all(|response| response.status == 503));
     assert_eq!(proxied.proxy.take_requests().len(), 300);
     assert_eq!(proxied.call(&request, vec![Step::Respond(500, ""); 2]).await.outcome(), "200");
@@ -593,13 +596,36 @@ async fn without_time_the_store_is_not_asked() {
     assert_eq!(proxied.item().await, documented_item());
 }
 
+/// After so many invocations at once, each has left a connection, and all of them die while the process is frozen. Then
+/// one request comes, or as many at once as before.
 #[tokio::test]
-async fn pooled_connections_that_died_cost_a_retry() {
-    let proxied = Proxied::new().await;
-    for _ in 0..3 {
-        // Each takes over the connection that the one before has left, and finds it dead when it uses it.
-        assert_eq!(proxied.call(&proxied.function.put(READ), []).await.outcome(), "200");
-        assert_eq!(proxied.call(&proxied.function.put(SET), [Step::ResetBefore]).await.outcome(), "200");
+async fn pooled_connections_that_died_cost_a_retry_however_many_there_are() {
+    let together = async |proxied: &Proxied, count: usize| -> Vec<String> {
+        let event = proxied.function.put(SET).event(FrontEnd::HttpApi).to_string();
+        let calls = (0..count).map(|_| proxied.function.within(event.as_bytes(), Duration::from_millis(2_600)));
+        join_all(calls).await.into_iter().map(|response| response.unwrap().outcome()).collect()
+    };
+    for step in [Step::Hang, Step::ResetBefore] {
+        for (left, count) in [(1, 1), (8, 1), (8, 8), (16, 1), (16, 4), (16, 16)] {
+            let proxied = Proxied::new().await;
+            let barrier = Arc::new(Barrier::new(left));
+            proxied.proxy.script((0..left).map(|_| Step::Together(Arc::clone(&barrier))));
+            assert_eq!(together(&proxied, left).await, vec!["200"; left]);
+            assert_eq!(proxied.proxy.connections(), left);
+            proxied.proxy.break_connections(step.clone());
+            let started = Instant::now();
+            let outcomes = together(&proxied, count).await;
+            let lines = proxied.function.lines();
+            let attempts: Vec<_> =
+                lines[left..].iter().map(|line| line["store_attempts"].as_u64().unwrap()).collect();
+            let row = format!(
+                "{left} dead connections ({step:?}), {count} requests: {:?} after {} ms, attempts {attempts:?}",
+                outcomes.iter().collect::<BTreeSet<_>>(),
+                started.elapsed().as_millis(),
+            );
+            println!("{row}");
+            assert!(outcomes.iter().all(|outcome| outcome == "200"), "{row}");
+        }
     }
 }
 
@@ -647,7 +673,7 @@ async fn no_writer_starves_while_others_write() {
             assert_eq!(function.call(&request).await.outcome(), "200");
         }
     });
-    futures_util::future::join_all(writers).await;
+    join_all(writers).await;
     let attempts = function.lines().into_iter().map(|line| line["store_attempts"].as_u64().unwrap()).max();
     assert!(attempts.is_some_and(|attempts| attempts <= 25), "{attempts:?}");
 }
