@@ -5,11 +5,15 @@ use std::time::Duration;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
+use lambda_http::http::HeaderValue;
+use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::config::Aws;
@@ -41,7 +45,7 @@ impl Clients {
             .profile_files(no_files)
             .retry_config(RetryConfig::disabled())
             .region(Region::new(aws.region.clone()))
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new())
+            .credentials_provider(EnvironmentCredentials(EnvironmentVariableCredentialsProvider::new()))
             .http_client(http_client_fn(move |_, _| pooled.clone()));
         if let Some(endpoint_url) = &aws.endpoint_url {
             loader = loader.endpoint_url(endpoint_url);
@@ -49,6 +53,32 @@ impl Clients {
         Self { unpooled: connector(0), sdk: loader.load().await, clock: Clock::system() }
     }
 }
+
+/// The credentials of the environment, unless a header cannot contain them: the SDK's signer panics then.
+#[derive(Debug)]
+struct EnvironmentCredentials(EnvironmentVariableCredentialsProvider);
+
+impl ProvideCredentials for EnvironmentCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let credentials = self.0.provide_credentials().await?;
+            let parts = [credentials.access_key_id(), credentials.session_token().unwrap_or_default()];
+            if parts.into_iter().all(|part| HeaderValue::from_str(part).is_ok()) {
+                Ok(credentials)
+            } else {
+                Err(CredentialsError::invalid_configuration(UnusableCredentials))
+            }
+        })
+    }
+}
+
+/// The reason why credentials are not used.
+#[derive(Debug, Error)]
+#[error("AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN has a character that a header cannot contain")]
+struct UnusableCredentials;
 
 fn connector(pool_size: usize) -> SharedHttpConnector {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();

@@ -433,7 +433,27 @@ mod tests {
             &[("WEBHOOK_ALLOW_PRIVATE_HOSTS", "yes")],
             "WEBHOOK_ALLOW_PRIVATE_HOSTS is \"yes\" and should be true or false",
         );
+        for (variable, others) in [
+            ("AWS_ENDPOINT_URL_DYNAMODB", [("AWS_ENDPOINT_URL", "https://a.example"), ("AWS_REGION", "")]),
+            ("AWS_ENDPOINT_URL", [("AWS_ENDPOINT_URL_DYNAMODB", ""), ("AWS_REGION", "")]),
+        ] {
+            for (endpoint, fault) in [
+                (" ", "consists of white space"),
+                ("http://a.example ", "has white space around its value"),
+                ("localhost:8000", "must be an absolute http or https URL"),
+                ("a.example", "must be an absolute http or https URL"),
+                ("ftp://a.example", "must be an absolute http or https URL"),
+                ("http://", "must be an absolute http or https URL"),
+                ("http:///a.example", "must be written as a URL parser would write it"),
+                ("http://u:SECRET@a.example", "must not contain user information"),
+                ("http://a.example?SECRET", "must be a URL without query and fragment"),
+                ("http://a.example/#", "must be a URL without query and fragment"),
+            ] {
+                check(&[&[(variable, endpoint)], &others[..]].concat(), &format!("{variable} {fault}"));
+            }
+        }
         check(&[("AWS_REGION", "")], "AWS_REGION is not set");
+        check(&[("AWS_REGION", "a.b")], "AWS_REGION is \"a.b\" and should be a region: letters, digits and -");
         check(&[("AWS_REGION", " ")], "AWS_REGION consists of white space");
         check(&[("AWS_REGION", ""), ("AWS_DEFAULT_REGION", " x")], "AWS_REGION has white space around its value");
         for variable in [
@@ -460,6 +480,21 @@ mod tests {
         let config = config(&settings).unwrap();
         assert_eq!(config.token_rules.issuers, ["a", "b"]);
         assert_eq!(config.token_rules.audience, HashSet::from(["a".to_owned()]));
+    }
+
+    #[test]
+    fn an_endpoint_is_that_of_the_service_or_of_all() {
+        let (service, all) = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL");
+        let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "True");
+        for (settings, expected) in [
+            (&[][..], None),
+            (&[(service, ""), (all, "")], None),
+            (&[(service, "http://127.0.0.1:8000"), (all, "x")], Some("http://127.0.0.1:8000/")),
+            (&[(service, ""), (all, "HTTPS://A.example:443/b")], Some("https://a.example/b")),
+            (&[(service, "x"), (all, "x"), ignored], None),
+        ] {
+            assert_eq!(config(settings).unwrap().aws.endpoint_url.as_deref(), expected, "{settings:?}");
+        }
     }
 
     #[test]

@@ -80,7 +80,10 @@ fn dispatch_effect(failure: &DispatchFailure, error: &SdkError<UpdateItemError>)
         Some(_) => Effect::Unknown,
         None if failure.is_io() || failure.is_timeout() => Effect::Unknown,
         // Without an error of the HTTP client, it was the SDK that failed, before anything was sent.
-        None if sources(error).any(<dyn Error>::is::<CredentialsError>) => Effect::NotAttempted,
-        None => Effect::Refused,
+        None => match sources(error).find_map(<dyn Error>::downcast_ref) {
+            // No repetition of the request would help, and neither does it where an endpoint cannot be resolved.
+            Some(CredentialsError::InvalidConfiguration(_)) | None => Effect::Refused,
+            Some(_) => Effect::NotAttempted,
+        },
     }
 }

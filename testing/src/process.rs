@@ -111,6 +111,14 @@ impl Process {
         self.lines.lock().unwrap().clone()
     }
 
+    /// Waits until the process has ended by itself.
+    pub async fn ended(&self) {
+        // What it prints ends with it.
+        while !self.output.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Waits for the process to end by itself, and returns what it printed.
     pub async fn end(mut self) -> (ExitStatus, Vec<String>) {
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.expect("it ends").unwrap();

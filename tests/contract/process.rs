@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
+use futures_util::stream::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::BOOTSTRAP;
@@ -449,7 +450,11 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
         ("WEBHOOK_ALLOW_PRIVATE_HOSTS", Some("yes"), "WEBHOOK_ALLOW_PRIVATE_HOSTS is "),
         ("PRIME", Some("0"), "PRIME is "),
         ("METRICS_NAMESPACE", Some("\n"), "METRICS_NAMESPACE consists of white space"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", Some("localhost:8000"), "AWS_ENDPOINT_URL_DYNAMODB must be an absolute http"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", Some("http://VG9P@a.example"), "AWS_ENDPOINT_URL_DYNAMODB must not contain user"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", Some("http://a.example/?VG9P"), "AWS_ENDPOINT_URL_DYNAMODB must be a URL without query"),
         ("AWS_REGION", None, "AWS_REGION is not set"),
+        ("AWS_REGION", Some("eu central"), "AWS_REGION is "),
         ("AWS_LAMBDA_RUNTIME_API", Some(""), "AWS_LAMBDA_RUNTIME_API is not set"),
         ("AWS_LAMBDA_RUNTIME_API", Some("/next"), "AWS_LAMBDA_RUNTIME_API is "),
     ] {
@@ -473,6 +478,101 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
             assert!(text.contains(named), "{variable}: {text}");
             assert!(!text.contains("VG9P"), "{variable}: {text}");
         }
+    }
+}
+
+/// Starts the function with a variable besides the usual ones, sends it a request, and returns its outcome and all that
+/// the process has printed.
+async fn with_variable(variable: &str, value: &str, others: &[(&str, &str)]) -> (String, String) {
+    let (store, issuer) = (embedded().await, Issuer::new("first"));
+    let mut environment = environment(&store.endpoint(), &issuer);
+    for (name, value) in others.iter().chain(&[(variable, value)]) {
+        environment.insert((*name).to_owned(), (*value).to_owned());
+    }
+    let process = Process::spawn(BOOTSTRAP, environment);
+    let event = Request::put(&issuer.sign(&claims(NODE, 60)), "{}").event(FrontEnd::HttpApi).to_string();
+    let outcome = tokio::select! {
+        outcome = process.invoke(event.as_bytes()) => outcome.response().outcome(),
+        () = process.ended() => "ended".to_owned(),
+    };
+    (outcome, process.stop().await.join("\n"))
+}
+
+#[tokio::test]
+async fn no_variable_of_the_sdk_panics_or_is_printed() {
+    let values = ["", "x", "0", "legacy", "https://u:SECRET@127.0.0.1:1/?SECRET", "SECRET\u{e4}"];
+    let at_any_value = [
+        "AWS_ACCOUNT_ID",
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE",
+        "AWS_AUTH_SCHEME_PREFERENCE",
+        "AWS_CONFIG_FILE",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_DEFAULTS_MODE",
+        "AWS_DISABLE_CLOCK_SKEW_CORRECTION",
+        "AWS_DISABLE_REQUEST_COMPRESSION",
+        "AWS_EC2_METADATA_DISABLED",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        "AWS_EXECUTION_ENV",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_MAX_CONCURRENCY",
+        "AWS_MAX_ATTEMPTS",
+        "AWS_NEW_RETRIES_2026",
+        "AWS_PROFILE",
+        "AWS_REQUEST_CHECKSUM_CALCULATION",
+        "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION",
+        "AWS_RETRY_MODE",
+        "AWS_ROLE_ARN",
+        "AWS_SDK_UA_APP_ID",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_SIGV4A_SIGNING_REGION_SET",
+        "AWS_STS_REGIONAL_ENDPOINTS",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+        "AWS_USE_FIPS_ENDPOINT",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "HTTPS_PROXY",
+        "RUST_LOG",
+        "_X_AMZN_TRACE_ID",
+    ];
+    let rows = at_any_value.into_iter().flat_map(|variable| values.map(|value| (variable, value, "200")));
+    // An endpoint is one, or stops the start.
+    let endpoints = values.into_iter().filter(|value| !value.is_empty());
+    let endpoints = endpoints.map(|value| ("AWS_ENDPOINT_URL_DYNAMODB", value, "ended"));
+    let checks = rows.chain(endpoints).map(async |(variable, value, expected)| {
+        // The SDK's warnings, which a level below info shows, have the values of its settings.
+        let level = if expected == "ended" { "TRACE" } else { "INFO" };
+        let (outcome, output) = with_variable(variable, value, &[("AWS_LAMBDA_LOG_LEVEL", level)]).await;
+        let row = format!("{variable}={value}: {outcome}, {output}");
+        assert_eq!(outcome, expected, "{row}");
+        for not_there in ["panicked", "stderr:", "SECRET"] {
+            assert!(!output.contains(not_there), "{row}");
+        }
+        assert!(outcome == "200" || output.contains(variable), "{row}");
+    });
+    futures_util::stream::iter(checks).buffer_unordered(4).collect::<Vec<()>>().await;
+}
+
+/// What no repetition of a request would help is not said to be a matter of time.
+#[tokio::test]
+async fn settings_that_can_never_work_are_500() {
+    for (variable, value) in [
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("AWS_SESSION_TOKEN", "SECRET\nSECRET"),
+        ("AWS_ACCESS_KEY_ID", "SECRET\u{1}SECRET"),
+        ("AWS_SESSION_TOKEN", "SECRET\u{7f}"),
+    ] {
+        let (outcome, output) = with_variable(variable, value, &[]).await;
+        assert_eq!(outcome, "500 internal_error", "{variable}: {output}");
+        assert!(!output.contains("SECRET") && !output.contains("panicked"), "{variable}: {output}");
+        let lines: Vec<_> = output.lines().map(read).collect();
+        assert!(lines.iter().all(|line| line.to_string().len() < 1_500), "{output}");
+        let [warning, request] = &lines[..] else { panic!("{output}") };
+        assert!(warning["message"].as_str().unwrap().starts_with("the table could not be reached: "), "{output}");
+        assert_eq!((&request["store_attempts"], &request["error_code"]), (&json!(1), &json!("DispatchFailure")), "{variable}: {output}");
     }
 }
 
