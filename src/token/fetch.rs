@@ -163,6 +163,8 @@ impl fmt::Display for FetchError {
                 write!(formatter, "the metadata is for issuer {found:?}, expected {expected:?}")
             }
             Reason::KeysElsewhere => formatter.write_str("the metadata's jwks_uri is not allowed"),
+            // The log has the keys as warnings, once. This is repeated with every request that it refuses.
+            Reason::KeySet(KeySetError::Empty(_)) => formatter.write_str("no key in the set can be used"),
             Reason::KeySet(error) => error.fmt(formatter),
         }
     }

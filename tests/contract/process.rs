@@ -382,6 +382,66 @@ async fn no_value_of_a_client_can_forge_a_line() {
     }
 }
 
+/// What a caller, a gateway, an issuer or its set of keys can make long.
+#[tokio::test]
+async fn no_one_can_make_a_line_long() {
+    let long = "\u{1f600}\"\\\u{85}".repeat(40_000);
+    let unusable = |count: usize| {
+        let keys: Vec<_> = (0..count).map(|_| json!(7)).collect();
+        json!({ "keys": keys }).to_string()
+    };
+    let named = json!({"keys": vec![json!({"kty": "RSA", "kid": &long[..6_000], "n": "_w", "e": "AQAB"}); 15]}).to_string();
+    let mut longest = 0;
+    for format in ["JSON", "Text"] {
+        for (path, document, lines_at_most) in [
+            ("/many", unusable(74_000), 14),
+            ("/named", named.clone(), 14),
+            (&*format!("/{}", "p".repeat(9_000)), "{".to_owned(), 3),
+            ("/usable", String::new(), 2 + 11),
+        ] {
+            let (store, issuer, keys) = (embedded().await, Issuer::new("first"), KeyServer::start().await);
+            let document = if document.is_empty() {
+                let mut keys = vec![json!({"kty": "RSA", "kid": &long[..2_000], "n": "_w", "e": "AQAB"}); 40];
+                keys.push(issuer.jwk());
+                json!({ "keys": keys }).to_string()
+            } else {
+                document
+            };
+            keys.serve(path, Reply::Document(document));
+            let mut environment = environment(&store.endpoint(), &issuer);
+            environment.remove("TOKEN_JWKS");
+            environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url(path));
+            environment.insert("AWS_LAMBDA_LOG_FORMAT".to_owned(), format.to_owned());
+            let process = Process::spawn(BOOTSTRAP, environment);
+            for kid in ["first", "unknown"] {
+                let mut claims = claims(NODE, 60);
+                claims["sub"] = long[..9_000].into();
+                let signer = Issuer::new(kid);
+                let token = if kid == "first" { issuer.sign(&claims) } else { signer.sign(&claims) };
+                let mut event = Request::put(&token, "{}").event(FrontEnd::HttpApi);
+                event["requestContext"]["requestId"] = long.clone().into();
+                process.send(&event).await;
+            }
+            let lines = process.stop().await;
+            let row = format!("{format}, {}", &path[..5]);
+            assert!(lines.len() <= lines_at_most, "{row}: {} lines", lines.len());
+            longest = lines.iter().map(String::len).max().unwrap().max(longest);
+            assert!(lines.iter().all(|line| line.len() < 8_192), "{row}: {longest}");
+            if format == "JSON" {
+                let last = read(lines.last().unwrap());
+                assert_eq!(last["gateway_request_id"].as_str().unwrap().chars().count(), 256, "{row}");
+                assert!(last["_aws"].is_object(), "{row}");
+                if path == "/usable" {
+                    assert_eq!(read(&lines[10])["message"], "30 other keys of the JWK set are not used", "{row}");
+                    let ok = read(&lines[11]);
+                    assert_eq!((&ok["status"], ok["subject"].as_str().unwrap().chars().count()), (&json!(200), 256));
+                }
+            }
+        }
+    }
+    println!("longest line: {longest} bytes");
+}
+
 #[tokio::test]
 async fn secrets_never_leave() {
     for format in ["JSON", "Text"] {

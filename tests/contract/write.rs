@@ -386,11 +386,47 @@ async fn what_is_applied_already_is_a_success_at_the_stored_version() {
 #[tokio::test]
 async fn a_read_that_saw_nothing_is_503() {
     let proxied = Proxied::new().await;
-    for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"x":1}"#] {
+    for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"Attributes":{}}"#, r#"{"x":1}"#] {
         let response = proxied.call(&proxied.function.put(READ), [Step::RespondAfter(200, body)]).await;
         assert_eq!((response.outcome().as_str(), response.header("etag")), ("503 store_unavailable", None), "{body:?}");
     }
     assert_eq!(proxied.item().await, documented_item());
+}
+
+/// Every item has a key, so one without attributes is none.
+#[tokio::test]
+async fn an_item_without_attributes_is_absent() {
+    let failed = r#"{"__type":"x#ConditionalCheckFailedException","Item":{}}"#;
+    for settings in [&[][..], &[("TOKEN_NODE_CLAIM", "")]] {
+        let proxied = Proxied::with(settings).await;
+        for body in [SET, REMOVE, READ] {
+            let response = proxied.call(&proxied.function.put(body), [Step::Respond(400, failed)]).await;
+            assert_eq!(response.outcome(), "404 distributor_not_found", "{body}");
+            assert_eq!(proxied.function.last_line()["reason"], "absent", "{body}");
+        }
+    }
+}
+
+/// A timeout, by its status or by its code, says nothing about what came before it.
+#[tokio::test]
+async fn a_response_that_is_a_timeout_is_like_none() {
+    const BY_CODE: &str = r#"{"__type":"x#RequestTimeoutException"}"#;
+    const DENIED: Step = Step::Respond(400, r#"{"__type":"x#AccessDeniedException"}"#);
+
+    for timeout in [Step::Respond(408, ""), Step::Respond(408, "{}"), Step::Respond(400, BY_CODE)] {
+        for (steps, expected, attempts) in [
+            (vec![timeout.clone()], "200", 2),
+            (vec![timeout.clone(), timeout.clone()], "200", 3),
+            (vec![timeout.clone(); 3], "503 store_unavailable", 3),
+            (vec![timeout.clone(), DENIED], "503 store_unavailable", 2),
+            (vec![DENIED, timeout.clone()], "500 internal_error", 1),
+        ] {
+            let proxied = Proxied::new().await;
+            let response = proxied.call(&proxied.function.put(SET), steps.clone()).await;
+            assert_eq!(response.outcome(), expected, "{steps:?}");
+            assert_eq!(proxied.function.last_line()["store_attempts"], attempts, "{steps:?}");
+        }
+    }
 }
 
 /// A function whose clock is where the test sets it.
@@ -548,7 +584,7 @@ async fn other_errors_are_500_without_the_stores_words() {
 #[tokio::test]
 async fn a_write_whose_item_is_not_returned_is_a_success() {
     let proxied = Proxied::new().await;
-    for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"x":1}"#] {
+    for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"Attributes":{}}"#, r#"{"x":1}"#] {
         proxied.reset().await;
         let response = proxied.call(&proxied.function.put(SET), [Step::RespondAfter(200, body)]).await;
         assert_eq!(response.outcome(), "200", "{body:?}");
