@@ -19,6 +19,7 @@ os.environ.setdefault("AWS_DEFAULT_REGION", "eu-central-1")
 # The translator warns of its own metrics each time.
 logging.getLogger("samtranslator").setLevel(logging.ERROR)
 TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/"
+STACK_ID = "arn:aws:cloudformation:eu-central-1:123456789012:stack/stack/51af3dc0-da77-11e4-872e-1234567db123"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/8f2b1c1e-5f0a-4c54-9c0e-0f6f0d2b7a11"
 
 # For each condition of the template, the parameter that it asks for, with a value for either outcome.
@@ -104,7 +105,7 @@ class Stack:
             (name, argument), = value.items()
             match name:
                 case "Ref":
-                    pseudo = {"AWS::NoValue": None, "AWS::StackName": "stack", "AWS::Partition": "aws"}
+                    pseudo = {"AWS::NoValue": None, "AWS::StackName": "stack", "AWS::Partition": "aws", "AWS::StackId": STACK_ID}
                     return pseudo.get(argument, self.parameters.get(argument, f"<{argument}>")) if argument != "AWS::NoValue" else None
                 case "Fn::GetAtt":
                     resource, attribute = argument if isinstance(argument, list) else argument.split(".")
@@ -119,6 +120,12 @@ class Stack:
                     return all(self.resolve(item) for item in argument)
                 case "Fn::Or":
                     return any(self.resolve(item) for item in argument)
+                case "Fn::Select":
+                    return self.resolve(argument[1])[argument[0]]
+                case "Fn::Split":
+                    return self.resolve(argument[1]).split(argument[0])
+                case "Fn::Join":
+                    return argument[0].join(self.resolve(argument[1]))
                 case "Condition":
                     return self.conditions[argument]() if isinstance(argument, str) else argument
                 case "Fn::Sub":
@@ -248,7 +255,28 @@ def check_versions():
     assert [version["Description"] for version in versions.values()] == ["settings <SettingsVersion>"], versions
     (alias,) = Stack().of_type("AWS::Lambda::Alias").values()
     assert alias["FunctionVersion"] == f"<{list(versions)[0]}.Version>", alias
+    # Nor has any of them the same description as before.
+    names = {name: Stack(**{name: f"{Stack().parameters[name]}x"}) for name in used}
+    content = lambda stack: stack.resources["SettingsVersion"]["Properties"]["Content"]
+    same = [name for name, stack in names.items() if content(stack) == content(Stack())]
+    assert not same, same
+    assert Stack().resources["Settings"]["Properties"]["Name"] == STACK_ID.rsplit("/", 1)[1]
     print(f"{len(used)} parameters of the function, each makes a new version")
+
+
+def check_settings_have_no_secret():
+    """What CloudFormation would resolve in the settings, and what a query may hold."""
+    reference = "{{resolve:secretsmanager:keys:SecretString:::%s}}"
+    contents = []
+    for version in ["EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE", "EXAMPLE2-90ab-cdef-fedc-ba987EXAMPLE"]:
+        stack = Stack(TokenJwks=reference % version)
+        assert stack.of_type("AWS::Lambda::Function")["Function"]["Environment"]["Variables"]["TOKEN_JWKS"] == reference % version
+        contents.append(stack.resources["SettingsVersion"]["Properties"]["Content"])
+        assert "{{" not in contents[-1] and version in contents[-1], contents[-1]
+    assert contents[0] != contents[1], "another version of the secret makes a new version of the function"
+    content = Stack(TokenJwksUri="https://a.example/jwks?key=SECRET").resources["SettingsVersion"]["Properties"]["Content"]
+    assert "TokenJwksUri https://a.example/jwks\n" in content and "SECRET" not in content, content
+    print("settings:", [line for line in contents[0].splitlines() if line.startswith("TokenJwks ")][0])
 
 
 def check_gradual_deployment():
@@ -292,6 +320,11 @@ def check_access_log():
     print("access log:", line)
 
 
+def check_access_log_group():
+    group = Stack().resources["AccessLogGroup"]["Properties"]
+    assert group["LogGroupName"] == "/aws/vendedlogs/stack/access", group
+
+
 def alarm_state(alarm, values):
     """Whether an alarm is raised by these sums of its periods, the last one now; None is a period without data."""
     periods = alarm["EvaluationPeriods"]
@@ -326,7 +359,9 @@ def check_alarms():
     }
     assert codes == {"InternalErrorAlarm": "internal_error", "KeysUnavailableAlarm": "keys_unavailable"}, codes
     # Without metrics there is nothing that they could be raised by.
-    for without in [Stack(LogFormat="Text"), Stack(MetricsNamespace="")]:
+    assert set(Stack(LogLevel="WARN").of_type("AWS::CloudWatch::Alarm")) == set(Stack().of_type("AWS::CloudWatch::Alarm"))
+    for parameters in [{"LogFormat": "Text"}, {"MetricsNamespace": ""}, {"LogLevel": "ERROR"}, {"LogLevel": "FATAL"}]:
+        without = Stack(**parameters)
         left = set(without.of_type("AWS::CloudWatch::Alarm"))
         assert not left & set(codes) and "Dashboard" not in without.resources, left
     body = json.loads(Stack(MetricsNamespace="My/Space").resources["Dashboard"]["Properties"]["DashboardBody"])
@@ -346,6 +381,8 @@ def check_parameters():
         ("TokenIssuer", "https://a.example?b", False),
         ("TokenIssuer", "https://a.example#b", False),
         ("TokenIssuer", "https://a@b.example", False),
+        ("TokenIssuer", "https://a.example, https://a@b.example/", False),
+        ("TokenIssuer", "https://a.example/b@c, https://a.example/", True),
         ("OtherTokenIssuer", "acme.com", True),
         ("OtherTokenIssuer", "https://a.example, acme.com", True),
         ("OtherTokenIssuer", "acme.com ", False),
@@ -357,6 +394,14 @@ def check_parameters():
         ("TokenJwksUri", "https://a.example/jwks", True),
         ("TokenJwksUri", "https://u:p@a.example/", False),
         ("TokenJwksUri", "http://a.example/", False),
+        ("TokenJwksUri", "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com", True),
+        ("TokenJwksUri", "https://a.example?key=a@b", True),
+        ("TokenJwksUri", "https://a.example/a b", False),
+        ("DynamoDbEndpoint", "http://host.docker.internal:8000", True),
+        ("DynamoDbEndpoint", "https://a.example/?b", False),
+        ("DynamoDbEndpoint", "https://u@a.example/", False),
+        ("SettingsRevision", "2026-11-27.1", True),
+        ("SettingsRevision", "", False),
         ("TokenJwks", '{"keys":[]}', True),
         ("TokenJwks", " ", False),
         ("TokenNodeClaim", "", True),
@@ -399,6 +444,8 @@ def check_parameters():
 CHECKS = [
     check_parameters,
     check_versions,
+    check_settings_have_no_secret,
+    check_access_log_group,
     check_gradual_deployment,
     check_table_is_made_last,
     check_access_log,
