@@ -13,6 +13,7 @@ use testing::signer::Signer;
 use testing::{embedded, issuer, request};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
+use update_distributor::body;
 use update_distributor::clock::Clock;
 use update_distributor::event::Event;
 use update_distributor::token::Verifier;
@@ -21,7 +22,6 @@ use update_distributor::token::key_set::KeySet;
 use update_distributor::token::key_store::{KeySource, KeyStore};
 use update_distributor::update::{Access, Change};
 use update_distributor::webhook::{Host, HostPolicy, Path};
-use update_distributor::body;
 
 fn main() {
     divan::main();

@@ -222,16 +222,18 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
     }
 
     fn aws(&self) -> Result<Aws, ConfigError> {
-        let ignores_endpoints = (self.0)("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| {
-            value.eq_ignore_ascii_case("true")
-        });
-        let endpoint_url = match ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().find(|name| self.is_set(name)) {
-            Some(variable) if !ignores_endpoints => self.endpoint_url(variable)?,
-            _ => None,
-        };
+        let ignores_endpoints =
+            (self.0)("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let endpoint_url =
+            match ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().find(|name| self.is_set(name)) {
+                Some(variable) if !ignores_endpoints => self.endpoint_url(variable)?,
+                _ => None,
+            };
         let region = match self.optional("AWS_REGION")? {
             Some(region) => Some(region),
-            None => self.optional("AWS_DEFAULT_REGION").map_err(|error| ConfigError { variable: "AWS_REGION", ..error })?,
+            None => {
+                self.optional("AWS_DEFAULT_REGION").map_err(|error| ConfigError { variable: "AWS_REGION", ..error })?
+            }
         };
         let region = region.ok_or_else(|| ConfigError { variable: "AWS_REGION", fault: "is not set".to_owned() })?;
         if !is_region(&region) {

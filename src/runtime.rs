@@ -172,8 +172,7 @@ impl RuntimeApi {
     ) -> Result<(), RuntimeError> {
         let id = percent_encode(id.as_bytes(), ENCODED);
         let request = || {
-            let mut request =
-                build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{}", outcome.name()));
+            let mut request = build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{}", outcome.name()));
             if let Some(invocation_id) = invocation_id {
                 request = request.header(INVOCATION_ID, invocation_id);
             }
@@ -191,7 +190,8 @@ impl RuntimeApi {
 
     /// Sends a request. A connection that was kept may have been closed, so it is sent once more on a new one.
     async fn call(&self, request: impl Fn() -> Builder, body: &Bytes) -> Result<Response<Incoming>, RuntimeError> {
-        let request = || request().body(Body::from(body.clone())).map_err(|error| RuntimeError::Unreachable(error.into()));
+        let request =
+            || request().body(Body::from(body.clone())).map_err(|error| RuntimeError::Unreachable(error.into()));
         match self.pooled.call(request()?).await {
             Ok(response) => Ok(response),
             Err(error) if is_unreadable(&error) => Err(RuntimeError::Unreadable(error)),

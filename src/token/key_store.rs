@@ -695,7 +695,9 @@ mod tests {
         let set_back = Arc::new(Mutex::new(false));
         let clock = {
             let set_back = Arc::clone(&set_back);
-            Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_hours(if *set_back.lock().unwrap() { 1 } else { 24 }))
+            Clock::new(move || {
+                SystemTime::UNIX_EPOCH + Duration::from_hours(if *set_back.lock().unwrap() { 1 } else { 24 })
+            })
         };
         let script = Script::default();
         script.0.lock().unwrap().push(Keys(&[A]));

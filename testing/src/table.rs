@@ -68,7 +68,9 @@ fn meta_deviations(meta: &Attributes, note: &mut impl FnMut(String)) {
             ("path", AttributeValue::S(path)) if Path::new(path).is_err() => {
                 note("meta.path is not a path that a request may set: it is returned as it is".to_owned());
             }
-            ("method", AttributeValue::N(number)) if !number.parse().is_ok_and(|number| Method::from_number(number).is_ok()) => {
+            ("method", AttributeValue::N(number))
+                if !number.parse().is_ok_and(|number| Method::from_number(number).is_ok()) =>
+            {
                 note("meta.method is not the number of a method: it is returned as it is".to_owned());
             }
             ("method", AttributeValue::S(_)) => {
@@ -89,7 +91,9 @@ fn authentication_deviations(authentication: &Attributes, note: &mut impl FnMut(
     names.sort();
     for name in names {
         match (name.as_str(), &authentication[name]) {
-            ("type", AttributeValue::N(number)) if !number.parse().is_ok_and(|number| Scheme::from_number(number).is_ok()) => {
+            ("type", AttributeValue::N(number))
+                if !number.parse().is_ok_and(|number| Scheme::from_number(number).is_ok()) =>
+            {
                 note("meta.authentication.type is not the number of a type: it is returned as it is".to_owned());
             }
             ("type", AttributeValue::S(_)) => {

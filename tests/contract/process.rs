@@ -390,7 +390,8 @@ async fn no_one_can_make_a_line_long() {
         let keys: Vec<_> = (0..count).map(|_| json!(7)).collect();
         json!({ "keys": keys }).to_string()
     };
-    let named = json!({"keys": vec![json!({"kty": "RSA", "kid": &long[..6_000], "n": "_w", "e": "AQAB"}); 15]}).to_string();
+    let named =
+        json!({"keys": vec![json!({"kty": "RSA", "kid": &long[..6_000], "n": "_w", "e": "AQAB"}); 15]}).to_string();
     let mut longest = 0;
     for format in ["JSON", "Text"] {
         for (path, document, lines_at_most) in [
@@ -512,7 +513,11 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
         ("METRICS_NAMESPACE", Some("\n"), "METRICS_NAMESPACE consists of white space"),
         ("AWS_ENDPOINT_URL_DYNAMODB", Some("localhost:8000"), "AWS_ENDPOINT_URL_DYNAMODB must be an absolute http"),
         ("AWS_ENDPOINT_URL_DYNAMODB", Some("http://VG9P@a.example"), "AWS_ENDPOINT_URL_DYNAMODB must not contain user"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", Some("http://a.example/?VG9P"), "AWS_ENDPOINT_URL_DYNAMODB must be a URL without query"),
+        (
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            Some("http://a.example/?VG9P"),
+            "AWS_ENDPOINT_URL_DYNAMODB must be a URL without query",
+        ),
         ("AWS_REGION", None, "AWS_REGION is not set"),
         ("AWS_REGION", Some("eu central"), "AWS_REGION is "),
         ("AWS_LAMBDA_RUNTIME_API", Some(""), "AWS_LAMBDA_RUNTIME_API is not set"),
@@ -632,7 +637,11 @@ async fn settings_that_can_never_work_are_500() {
         assert!(lines.iter().all(|line| line.to_string().len() < 1_500), "{output}");
         let [warning, request] = &lines[..] else { panic!("{output}") };
         assert!(warning["message"].as_str().unwrap().starts_with("the table could not be reached: "), "{output}");
-        assert_eq!((&request["store_attempts"], &request["error_code"]), (&json!(1), &json!("DispatchFailure")), "{variable}: {output}");
+        assert_eq!(
+            (&request["store_attempts"], &request["error_code"]),
+            (&json!(1), &json!("DispatchFailure")),
+            "{variable}: {output}"
+        );
     }
 }
 
@@ -783,8 +792,7 @@ async fn as_many_invocations_run_at_once_as_lambda_says() {
         let event = Request::put(&issuer.sign(&claims(NODE, 60)), "{}").event(FrontEnd::HttpApi).to_string();
         // Less than the limit of an attempt.
         let left = Duration::from_millis(2_200);
-        let responses =
-            join_all((0..8).map(|_| process.invoke_within(event.as_bytes(), left))).await;
+        let responses = join_all((0..8).map(|_| process.invoke_within(event.as_bytes(), left))).await;
         assert!(responses.into_iter().all(|response| response.response().outcome() == "503 store_unavailable"));
         // One at a time, the first uses up the time of them all.
         let asked = proxy.take_requests().len();

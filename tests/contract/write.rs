@@ -652,8 +652,7 @@ async fn pooled_connections_that_died_cost_a_retry_however_many_there_are() {
             let started = Instant::now();
             let outcomes = together(&proxied, count).await;
             let lines = proxied.function.lines();
-            let attempts: Vec<_> =
-                lines[left..].iter().map(|line| line["store_attempts"].as_u64().unwrap()).collect();
+            let attempts: Vec<_> = lines[left..].iter().map(|line| line["store_attempts"].as_u64().unwrap()).collect();
             let row = format!(
                 "{left} dead connections ({step:?}), {count} requests: {:?} after {} ms, attempts {attempts:?}",
                 outcomes.iter().collect::<BTreeSet<_>>(),
