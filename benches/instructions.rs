@@ -23,12 +23,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use serde_json::json;
-use testing::embedded::{self, Embedded, NODE, TABLE};
+use testing::issuer::signer::Signer;
 use testing::issuer::{self, AUDIENCE, ISSUER};
-use testing::request::{FrontEnd, READ, REMOVE, Request, SET};
-use testing::runtime_api::RuntimeApi;
-use testing::signer::Signer;
-use testing::tls::Tls;
+use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
+use testing::lambda::runtime_api::RuntimeApi;
+use testing::store::embedded::{self, Embedded, NODE, TABLE};
+use testing::store::tls::Tls;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 

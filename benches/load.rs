@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use testing::embedded::NODE;
-use testing::function::embedded;
 use testing::issuer::{Issuer, claims};
-use testing::process::Process;
-use testing::request::{FrontEnd, Request, Response};
+use testing::lambda::function::embedded;
+use testing::lambda::process::Process;
+use testing::lambda::request::{FrontEnd, Request, Response};
+use testing::store::embedded::NODE;
 
 const REQUESTS: usize = 100_000;
 /// A tenth for the process to reach its size, then this often a look at it.

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use serde_json::json;
-use testing::embedded::NODE;
-use testing::request::{FrontEnd, READ, REMOVE, SET};
-use testing::signer::Signer;
-use testing::{embedded, issuer, request};
+use testing::issuer;
+use testing::issuer::signer::Signer;
+use testing::lambda::request;
+use testing::lambda::request::{FrontEnd, READ, REMOVE, SET};
+use testing::store::embedded;
+use testing::store::embedded::NODE;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use update_distributor::body;
 use update_distributor::clock::Clock;
 use update_distributor::event::Event;
 use update_distributor::token::Verifier;
-use update_distributor::token::claims::{ClaimName, Rules};
+use update_distributor::token::claims::{ClaimName, ClaimRules};
 use update_distributor::token::key_set::KeySet;
 use update_distributor::token::key_store::{KeySource, KeyStore};
 use update_distributor::update::{Access, Change};
@@ -41,6 +43,28 @@ fn event(bencher: Bencher<'_, '_>, front_end: FrontEnd) {
 #[divan::bench(args = [SET, REMOVE, READ])]
 fn body_to_change(text: &str) -> Change {
     body::change(black_box(text).as_bytes(), HostPolicy::Public).unwrap()
+}
+
+/// Bodies of nearly 16 KB whose members are all ignored: what reading costs by itself.
+#[divan::bench(args = ["numbers", "numbers, nested", "arrays, nested", "objects", "names", "strings", "escapes"])]
+fn a_long_body(bencher: Bencher<'_, '_>, shape: &str) {
+    let fill = |part: &str, size: usize| vec![part; size / (part.len() + 1)].join(",");
+    let nested = |inside: String| format!("{}{inside}{}", "[".repeat(124), "]".repeat(124));
+    let value = match shape {
+        "numbers" => format!("[{}]", fill("0", 16_000)),
+        "numbers, nested" => nested(fill("0", 15_700)),
+        "arrays, nested" => nested(fill("[]", 15_700)),
+        "objects" => format!("[{}]", fill(r#"{"":0}"#, 16_000)),
+        "names" => {
+            let members: Vec<_> = (0..1_700).map(|number| format!("\"{number:x}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        }
+        "strings" => format!("[{}]", fill("\"\"", 16_000)),
+        _ => format!("[\"{}\"]", "\\u00e4".repeat(2_600)),
+    };
+    let text = format!("{{\"id\":{value}}}");
+    assert!(text.len() <= 16_384, "{shape}: {}", text.len());
+    bencher.bench(|| body::change(black_box(&text).as_bytes(), HostPolicy::Public).unwrap());
 }
 
 #[divan::bench(args = ["https://example.com222", "https://[2606:4700:4700::1111]:8443/"])]
@@ -91,7 +115,7 @@ impl<'a> Issuer<'a> {
         let mut jwk = signer.jwk();
         jwk["alg"] = alg.into();
         let keys = KeySet::inline(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
-        let rules = Rules {
+        let rules = ClaimRules {
             issuers: vec![issuer::ISSUER.to_owned()],
             audience: [issuer::AUDIENCE.to_owned()].into(),
             scope: None,

@@ -24,12 +24,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
-use testing::embedded::{self, Embedded, NODE, TABLE};
 use testing::issuer;
-use testing::request::{FrontEnd, READ, REMOVE, Request, SET};
-use testing::runtime_api::RuntimeApi;
-use testing::signer::{KeyServer, Reply, Signer};
-use testing::tls::Tls;
+use testing::issuer::key_server::{KeyServer, Reply};
+use testing::issuer::signer::Signer;
+use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
+use testing::lambda::runtime_api::RuntimeApi;
+use testing::store::embedded::{self, Embedded, NODE, TABLE};
+use testing::store::tls::Tls;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 

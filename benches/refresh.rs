@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
-use testing::embedded::{self, NODE};
-use testing::function::{Function, embedded};
+use testing::issuer::key_server::{KeyServer, Reply};
 use testing::issuer::{AUDIENCE, ISSUER, Issuer};
-use testing::request::{FrontEnd, Request};
-use testing::signer::{KeyServer, Reply};
+use testing::lambda::function::{Function, embedded};
+use testing::lambda::request::{FrontEnd, Request};
+use testing::store::embedded::{self, NODE};
 use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
-use update_distributor::handler::Invocation;
+use update_distributor::invocation::Invocation;
 
 const REQUESTS: usize = 300;
 /// Each of these takes the issuer's two seconds after its response.
@@ -60,13 +60,13 @@ async fn measure(issuer: &Issuer, count: usize, age: u64, reply: &Reply) -> Vec<
     let store = embedded().await;
     let clients = Clients { clock, ..embedded::clients(&store.endpoint()).await };
     let function =
-        Function::through(store, clients, &[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &server.url("/jwks"))]).await;
+        Function::with_clients(store, clients, &[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &server.url("/jwks"))]).await;
     let claims = json!({"iss": ISSUER, "aud": AUDIENCE, "exp": 4e9, "node_id": NODE});
     let event = Request::put(&issuer.sign(&claims), "{}").event(FrontEnd::HttpApi).to_string();
     // Without a deadline, which would be one of another clock.
     let call = async || function.until(event.as_bytes(), None).await.unwrap().outcome();
     let settle = async || {
-        let invocation = Invocation { request_id: String::new(), deadline: None, trace_id: None };
+        let invocation = Invocation { request_id: String::new(), deadline: None, trace_root: None };
         function.app.finish_background_work(&invocation).await;
     };
     let mut times = Vec::new();

@@ -1,4 +1,4 @@
-//! Is this IP address publicly reachable?
+//! IP addresses: which are publicly reachable, and which are this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

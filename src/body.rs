@@ -161,8 +161,8 @@ impl Reader {
     }
 }
 
-/// Inside `meta`, a member that is null counts as absent, since many serializers write unset members so. Its name must be
-/// known all the same.
+/// Returns the value of a member inside `meta`, or `None` for null: many serializers write unset members so. Even then the
+/// member's name must be known.
 fn not_null<'a, 'b>(value: &'a Json<'b>) -> Option<&'a Json<'b>> {
     Some(value).filter(|value| **value != Json::Null)
 }
@@ -178,7 +178,7 @@ mod tests {
     fn errors(text: &str, host_policy: HostPolicy) -> Vec<(String, String)> {
         let Err(problem) = change(text.as_bytes(), host_policy) else { return Vec::new() };
         assert_eq!(problem.code, Code::InvalidBody, "{text}");
-        let members = problem.invalid_members();
+        let members = &problem.errors;
         members.iter().map(|member| (member.pointer.clone(), member.detail.to_string())).collect()
     }
 

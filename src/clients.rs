@@ -1,4 +1,4 @@
-//! What the function reaches outside of itself: the network and the clock.
+//! The clients of the network, and the clock.
 
 use std::time::Duration;
 
@@ -16,12 +16,17 @@ use lambda_http::http::HeaderValue;
 use thiserror::Error;
 
 use crate::clock::Clock;
-use crate::config::Aws;
 
 /// The limit for making a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections that are kept for a next request: as many as there can be invocations at once, and more.
-const POOL_SIZE: usize = 1_024;
+
+/// The settings of the AWS SDK that must be right for it to work at all.
+pub struct Aws {
+    /// AWS region of the table.
+    pub region: String,
+    /// Another endpoint of `DynamoDB` than that of the region.
+    pub endpoint_url: Option<String>,
+}
 
 /// The clients and the clock that all of the function shares.
 pub struct Clients {
@@ -30,7 +35,7 @@ pub struct Clients {
     pub unpooled: SharedHttpConnector,
     /// Region, credentials and endpoint of the AWS SDK, with an HTTP client that keeps connections.
     pub sdk: SdkConfig,
-    /// The clock that writes are stamped and tokens and deadlines are validated with.
+    /// The clock for the versions of writes, the claims of tokens, the ages of keys, and deadlines.
     pub clock: Clock,
 }
 
@@ -38,8 +43,8 @@ impl Clients {
     /// Creates clients with the credentials of the environment, as Lambda sets them: no profile files and no instance
     /// metadata are read. The SDK's settings for retries are not read from there either: its parser panics.
     pub async fn from_env(aws: &Aws) -> Self {
-        let pooled = connector(POOL_SIZE);
-        // An empty file in place of those that would be looked for.
+        let pooled = connector(usize::MAX);
+        // An empty file, so that no other is looked for.
         let no_files = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .profile_files(no_files)

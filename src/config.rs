@@ -1,13 +1,14 @@
 //! The environment → [`Config`], once.
 
 use std::ffi::OsString;
-use std::fmt;
 
 use lambda_http::http::Uri;
+use thiserror::Error;
 
+use crate::clients::Aws;
 use crate::configured_url;
 use crate::log::Level;
-use crate::token::claims::{ClaimName, Rules};
+use crate::token::claims::{ClaimName, ClaimRules};
 use crate::token::fetch::{Endpoint, FetchUrl};
 use crate::token::key_set::KeySet;
 use crate::token::key_store::KeySource;
@@ -18,7 +19,7 @@ pub struct Config {
     /// `DynamoDB` table with the partition key `id` (S) and no sort key.
     pub table_name: String,
     /// The rules for the claims of tokens.
-    pub token_rules: Rules,
+    pub token_rules: ClaimRules,
     /// The source of the keys that tokens are verified with.
     pub key_source: KeySource,
     /// Expected `X-Target-Server`.
@@ -33,28 +34,13 @@ pub struct Config {
     pub aws: Aws,
 }
 
-/// The settings of the AWS SDK that must be right for it to work at all.
-pub struct Aws {
-    /// AWS region of the table.
-    pub region: String,
-    /// Another endpoint of `DynamoDB` than that of the region.
-    pub endpoint_url: Option<String>,
-}
-
 /// A setting that is missing or wrong: the variable, and what is wrong with it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Error, PartialEq)]
+#[error("{variable} {fault}")]
 pub struct ConfigError {
     variable: &'static str,
     fault: String,
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.variable, self.fault)
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 impl Config {
     /// Reads the variables in the order of the README's table, and stops at the first that is missing or wrong.
@@ -69,7 +55,7 @@ impl Config {
             return Err(invalid("TABLE_NAME", &table_name, "the name or ARN of a DynamoDB table"));
         }
         let issuers = env.list("TOKEN_ISSUER")?;
-        // Both are looked at here, since without them each issuer has to be a URL; whether they are right is asked below.
+        // Only their presence matters here; the values are validated below.
         let is_discovery = !env.is_set("TOKEN_JWKS_URI") && !env.is_set("TOKEN_JWKS");
         let discovered = is_discovery.then(|| issuers.iter().map(|issuer| discovery(issuer)).collect()).transpose()?;
         let audience = env.list("TOKEN_AUDIENCE")?.into_iter().collect();
@@ -104,7 +90,7 @@ impl Config {
         let aws = env.aws()?;
         Ok(Self {
             table_name,
-            token_rules: Rules { issuers, audience, scope, node_claim },
+            token_rules: ClaimRules { issuers, audience, scope, node_claim },
             key_source,
             target_server,
             host_policy: if private_hosts { HostPolicy::Any } else { HostPolicy::Public },
@@ -115,20 +101,18 @@ impl Config {
     }
 }
 
-impl Aws {
-    /// Reads `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`, and then `AWS_REGION`, else `AWS_DEFAULT_REGION`. An
-    /// endpoint is not read where `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`, which has the SDK's own meaning.
-    ///
-    /// # Errors
-    ///
-    /// The variable that is wrong, without an endpoint's value; `AWS_REGION` where there is no region.
-    pub fn from_env(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, ConfigError> {
-        Env(env).aws()
-    }
+/// Reads `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`, and then `AWS_REGION`, else `AWS_DEFAULT_REGION`. An
+/// endpoint is not read where `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is `true`, which has the SDK's own meaning.
+///
+/// # Errors
+///
+/// The variable that is wrong, without an endpoint's value; `AWS_REGION` where there is no region.
+pub fn aws(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Aws, ConfigError> {
+    Env(env).aws()
 }
 
-/// The form of the log, and the number of invocations at once: the platform's own variables, with its defaults for
-/// what it does not know.
+/// The platform's own variables: the form of the log, and the number of concurrent invocations. Unknown values count as
+/// the platform's defaults.
 pub struct Platform {
     /// `AWS_LAMBDA_LOG_LEVEL`
     pub log_level: Level,
@@ -153,7 +137,7 @@ impl Platform {
     ///
     /// # Errors
     ///
-    /// That it is missing or wrong.
+    /// It is missing or wrong.
     pub fn runtime_api(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Uri, ConfigError> {
         const VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
 
@@ -170,7 +154,7 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         (self.0)(variable).is_some_and(|value| !value.is_empty())
     }
 
-    /// The value as it is set, empty or not, with white space around it or not.
+    /// Returns the value as it is set: empty or not, with white space around it or not.
     fn untrimmed(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         let fault = |fault: &str| ConfigError { variable, fault: fault.to_owned() };
         let Some(value) = (self.0)(variable) else {
@@ -183,7 +167,7 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         Ok(Some(value))
     }
 
-    /// The value as it is set, empty or not.
+    /// Returns the value as it is set: empty or not.
     fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         match self.untrimmed(variable)? {
             Some(value) if value.trim() != value => {
@@ -197,7 +181,7 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         Ok(self.raw(variable)?.filter(|value| !value.is_empty()))
     }
 
-    /// The entries of a list, without the white space around them.
+    /// Returns the entries of a list, without the white space around them.
     fn list(&self, variable: &'static str) -> Result<Vec<String>, ConfigError> {
         let value = self.untrimmed(variable)?.unwrap_or_default();
         if value.is_empty() {
@@ -215,7 +199,7 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         value.ok_or_else(|| ConfigError { variable, fault: "is not set".to_owned() })
     }
 
-    /// A setting that is turned off by an empty value.
+    /// Returns a setting that an empty value turns off.
     fn or_default(&self, variable: &'static str, default: &str) -> Result<Option<String>, ConfigError> {
         let value = self.raw(variable)?.unwrap_or_else(|| default.to_owned());
         Ok(Some(value).filter(|value| !value.is_empty()))

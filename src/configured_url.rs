@@ -1,34 +1,24 @@
 //! URLs of the configuration.
 
-use std::fmt;
-
+use thiserror::Error;
 use url::Url;
 
 /// The reason why a configured URL is refused, without any part of the URL.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
 pub enum InvalidUrl {
-    /// It is not an absolute `http` or `https` URL.
+    /// It is not absolute, or has another scheme.
+    #[error("must be an absolute http or https URL")]
     NotHttp,
-    /// It is not an `https` URL, nor an `http` URL of this machine.
+    /// Keys are not fetched from there.
+    #[error("must be an https URL (http for this machine only)")]
     NotHttps,
     /// It has a user name or a password.
+    #[error("must not contain user information")]
     UserInformation,
     /// A URL parser reads it as another text, so it may not be what was meant.
+    #[error("must be written as a URL parser would write it")]
     NotCanonical,
 }
-
-impl fmt::Display for InvalidUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::NotHttp => "must be an absolute http or https URL",
-            Self::NotHttps => "must be an https URL (http for this machine only)",
-            Self::UserInformation => "must not contain user information",
-            Self::NotCanonical => "must be written as a URL parser would write it",
-        })
-    }
-}
-
-impl std::error::Error for InvalidUrl {}
 
 /// Parses an absolute `http` or `https` URL without user information. It may differ from its serialization by no more
 /// than the case of scheme and host, a default port or a missing final `/`.

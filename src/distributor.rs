@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Number;
 use uuid::Uuid;
 
-use crate::update::EntityTag;
+use crate::entity_tag::EntityTag;
 
 /// The body of a 200 response, with its members in the order that the API documents.
 #[derive(Serialize)]
@@ -41,7 +41,7 @@ pub struct StoredMeta {
     pub path: Option<String>,
     /// The name of the HTTP method, or what is stored where that is not the number of one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<Scalar>,
+    pub method: Option<NumberOrText>,
     /// The credentials to send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentication: Option<StoredAuthentication>,
@@ -52,7 +52,7 @@ pub struct StoredMeta {
 pub struct StoredAuthentication {
     /// The number of the authentication scheme.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<Scalar>,
+    pub scheme: Option<NumberOrText>,
     /// The user name of HTTP Basic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -67,7 +67,7 @@ pub struct StoredAuthentication {
 /// A stored value that this function writes as a number.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub enum Scalar {
+pub enum NumberOrText {
     /// A number.
     Number(Number),
     /// A string, or a number that JSON readers would round.

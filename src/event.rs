@@ -1,13 +1,13 @@
 //! The event as the front end sent it, before any conversion that could fail on it.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use lambda_http::lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use thiserror::Error;
 
-use crate::json::Pairs;
+use crate::json::{Entries, is_null};
 
 /// The front end that sent an event, which determines the form of the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,8 +25,7 @@ pub enum FrontEnd {
 pub struct Event<'a> {
     /// The front end that sent it.
     pub front_end: FrontEnd,
-    /// The gateway's own id of the request.
-    pub gateway_request_id: Option<&'a RawValue>,
+    gateway_request_id: Option<&'a RawValue>,
     /// `requestContext.http.method`, else `httpMethod`.
     pub method: Option<&'a RawValue>,
     /// `rawPath`, else `path`.
@@ -51,16 +50,16 @@ impl<'a> Event<'a> {
     ///
     /// [`InvalidEvent`] for what no HTTP front end sends. The parts of an HTTP event may have any shape.
     pub fn parse(raw: &'a [u8]) -> Result<Self, InvalidEvent> {
-        let members: Object<'a> = serde_json::from_slice(raw).map_err(|_| InvalidEvent)?;
+        let members: LastMembers<'a> = serde_json::from_slice(raw).map_err(|_| InvalidEvent)?;
         let context = members.object("requestContext");
         let in_context = |name: &str| context.as_ref().and_then(|context| context.find(name));
-        // Whatever they are, even null: that they are there makes it an HTTP event.
+        // Their presence, even as null, marks an HTTP event.
         let (http, raw_path, method) = (in_context("http"), members.find("rawPath"), members.find("httpMethod"));
         if http.is_none() && raw_path.is_none() && method.is_none() {
             return Err(InvalidEvent);
         }
         // To tell the front ends apart, one that is null counts as absent.
-        let is_present = |value: Option<&RawValue>| value.is_some_and(|value| value.get() != "null");
+        let is_present = |value: Option<&RawValue>| value.is_some_and(|value| !is_null(value));
         let front_end = if method.is_none() || is_present(http) || is_present(raw_path) {
             FrontEnd::HttpApi
         } else if is_present(in_context("elb")) {
@@ -69,8 +68,9 @@ impl<'a> Event<'a> {
             FrontEnd::RestApi
         };
         let http = context.as_ref().and_then(|context| context.object("http"));
-        let domain = context.as_ref().and_then(|context| context.present("domainName")).and_then(Text::read);
-        let is_function_url = domain.and_then(Text::into_str).is_some_and(|domain| domain.contains(".lambda-url."));
+        let domain = context.as_ref().and_then(|context| context.present("domainName")).and_then(ByteString::read);
+        let is_function_url =
+            domain.and_then(ByteString::into_str).is_some_and(|domain| domain.contains(".lambda-url."));
         Ok(Self {
             front_end,
             path_is_encoded: front_end != FrontEnd::HttpApi || is_function_url,
@@ -83,35 +83,36 @@ impl<'a> Event<'a> {
             is_base64_encoded: members.present("isBase64Encoded"),
         })
     }
+
+    /// Returns the gateway's own id of the request.
+    #[must_use]
+    pub fn gateway_request_id(&self) -> Option<Cow<'a, str>> {
+        string(self.gateway_request_id?)
+    }
+}
+
+/// Returns the value if it is a string without lone surrogates.
+#[must_use]
+pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    ByteString::read(value)?.into_str()
 }
 
 /// An event that no HTTP front end sends. A response to it would not be read, and a queue would take one for success
 /// and delete its messages, so it is an error of the invocation.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+#[error("the event was not sent by an HTTP API, a REST API, a load balancer or a function URL")]
 pub struct InvalidEvent;
 
-impl InvalidEvent {
-    /// The text for the invoker.
-    pub const MESSAGE: &'static str =
-        "the event is not that of an HTTP API, a REST API, a load balancer or a function URL";
-}
-
-impl fmt::Debug for InvalidEvent {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(Self::MESSAGE)
-    }
-}
-
 impl From<InvalidEvent> for Diagnostic {
-    fn from(_: InvalidEvent) -> Self {
-        Self { error_type: "InvalidEvent".to_owned(), error_message: InvalidEvent::MESSAGE.to_owned() }
+    fn from(error: InvalidEvent) -> Self {
+        Self { error_type: "InvalidEvent".to_owned(), error_message: error.to_string() }
     }
 }
 
 /// An object of an event. The last member with a name counts, and a name may be any string.
-type Object<'a> = Pairs<Text<'a>, &'a RawValue>;
+type LastMembers<'a> = Entries<ByteString<'a>, &'a RawValue>;
 
-impl<'a> Object<'a> {
+impl<'a> LastMembers<'a> {
     /// Returns the last member with this name.
     fn find(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.0.iter().rev().find(|(key, _)| *key.0 == *name.as_bytes());
@@ -119,7 +120,7 @@ impl<'a> Object<'a> {
     }
 
     fn present(&self, name: &str) -> Option<&'a RawValue> {
-        self.find(name).filter(|value| value.get() != "null")
+        self.find(name).filter(|value| !is_null(value))
     }
 
     fn object(&self, name: &str) -> Option<Self> {
@@ -130,9 +131,9 @@ impl<'a> Object<'a> {
 /// A JSON string as bytes: UTF-8, but for lone surrogates, which only an escape can hold and a `str` cannot.
 #[derive(Deserialize, PartialEq)]
 #[serde(transparent)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, [u8]>);
+pub struct ByteString<'a>(#[serde(borrow)] pub Cow<'a, [u8]>);
 
-impl<'a> Text<'a> {
+impl<'a> ByteString<'a> {
     /// Returns the string, or `None` if the value is of another type.
     #[must_use]
     pub fn read(value: &'a RawValue) -> Option<Self> {

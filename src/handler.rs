@@ -1,16 +1,12 @@
-//! The checks of a request, in their order: the first that fails determines the response.
+//! The function: its start, and the checks of a request in their order. The first that fails determines the response.
 
-use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join;
-use lambda_http::http::Response;
-use lambda_http::{Adapter, Body, Context, LambdaEvent, Service as _, service_fn};
-use serde::Serialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::body;
@@ -19,30 +15,24 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::distributor::Distributor;
 use crate::event::{Event, InvalidEvent};
+use crate::invocation::Invocation;
 use crate::log::{Entry, Log};
 use crate::problem::{Code, Problem};
-use crate::request::{self, Request};
+use crate::request::Request;
 use crate::response;
-use crate::store::{Call, Store};
+use crate::store::{Store, StoreCalls};
 use crate::token::Verifier;
 use crate::token::key_store::KeyStore;
-use crate::update::{Access, Change, Update};
+use crate::update::{Access, Update};
 use crate::webhook::HostPolicy;
 
 // A panic costs only its own request, which needs a build that unwinds.
 #[cfg(not(panic = "unwind"))]
 compile_error!("the profile needs panic = \"unwind\"");
 
-/// The limit for fetching keys and connecting at the start: a little less than the two seconds that one document or one
-/// attempt may take, so that what is cut off here counts as not tried and is left to the first request.
+/// The limit for fetching keys and connecting at the start. Slightly less than the 2 s limit of a document or an attempt,
+/// so that running out of it is not recorded as their failure.
 const START_BUDGET: Duration = Duration::from_millis(1_950);
-
-/// Time of the invocation that is reserved for returning the response.
-const RESPONSE_MARGIN: Duration = Duration::from_millis(300);
-
-/// The longest duration that Lambda allows an invocation. A deadline that was over longer ago is ignored: local tools
-/// send such, `cargo lambda watch` among them.
-const LONGEST_INVOCATION: Duration = Duration::from_mins(15);
 
 /// The function, ready to be invoked.
 pub struct App {
@@ -56,38 +46,10 @@ pub struct App {
     answered: AtomicBool,
 }
 
-/// An invocation, apart from its event.
-pub struct Invocation {
-    /// Its id, which the response and the log line carry.
-    pub request_id: String,
-    /// When Lambda stops waiting, if it said so.
-    pub deadline: Option<SystemTime>,
-    /// The value of its tracing header, if it is traced.
-    pub trace_id: Option<String>,
-}
-
-impl Invocation {
-    /// Returns the root of the trace, `1-…`, without the other fields of the tracing header.
-    fn trace_root(&self) -> Option<&str> {
-        let fields = self.trace_id.as_deref()?.split(';').map(str::trim);
-        fields.filter_map(|field| field.strip_prefix("Root=")).find(|root| !root.is_empty())
-    }
-
-    /// Returns the time that is left at `now` until the response has to be ready.
-    fn time_left(&self, now: SystemTime) -> Duration {
-        let left = match self.deadline.map(|deadline| deadline.duration_since(now)) {
-            Some(Ok(left)) => left,
-            Some(Err(over)) if over.duration() <= LONGEST_INVOCATION => Duration::ZERO,
-            Some(Err(_)) | None => LONGEST_INVOCATION,
-        };
-        left.min(LONGEST_INVOCATION).saturating_sub(RESPONSE_MARGIN)
-    }
-}
-
 impl App {
-    /// Makes the function and gets it ready: keys are fetched and the store is called, so that the first request does
-    /// not pay for it. What fails is logged and left to the first request.
-    pub async fn new(config: Config, clients: Clients, log: Log) -> Self {
+    /// Creates the function, fetches the keys and opens the connection to the store. Failures are logged; the first request
+    /// tries again.
+    pub async fn start(config: Config, clients: Clients, log: Log) -> Self {
         let app = Self {
             verifier: Verifier::new(
                 config.token_rules,
@@ -101,38 +63,47 @@ impl App {
             clock: clients.clock,
             answered: AtomicBool::new(false),
         };
-        let keys = app.verifier.keys().prepare(Instant::now() + START_BUDGET);
-        let prime = async { if config.prime { timeout(START_BUDGET, app.store.prime()).await } else { Ok(Ok(())) } };
-        let (keys, prime) = join(keys, prime).await;
+        let deadline = Instant::now() + START_BUDGET;
+        let prime = async { if config.prime { app.store.prime(deadline).await } else { Ok(()) } };
+        let (keys, prime) = join(app.verifier.keys().prepare(deadline), prime).await;
         for error in keys {
             warn!("the keys could not be fetched: {error}");
         }
-        let cause = match prime {
-            Ok(result) => result.err().map(|error| error.to_string()),
-            Err(_) => Some("not done in time".to_owned()),
-        };
-        if let Some(cause) = cause {
-            warn!("the table could not be reached: {cause}");
+        if let Err(error) = prime {
+            warn!("the table could not be reached: {error}");
         }
         app
     }
 
-    /// Handles an event, and returns the response in the form that its front end reads.
+    /// Handles an event, and returns the response as its front end reads it, in JSON.
     ///
     /// # Errors
     ///
     /// [`InvalidEvent`] if it is not an HTTP event.
-    pub async fn invoke(
-        &self,
-        raw: &[u8],
-        invocation: &Invocation,
-    ) -> Result<impl Serialize + Send + use<>, InvalidEvent> {
+    pub async fn invoke(&self, raw: &[u8], invocation: &Invocation) -> Result<Vec<u8>, InvalidEvent> {
         let received = Instant::now();
-        let event =
-            Event::parse(raw).inspect_err(|_| self.log.invalid_event(&invocation.request_id, InvalidEvent::MESSAGE))?;
-        let handler = service_fn(|_| self.respond(event, invocation, received));
-        let request = LambdaEvent::new(response::empty_request(event.front_end), Context::default());
-        let Ok(response) = Adapter::from(handler).call(request).await;
+        let event = Event::parse(raw).inspect_err(|error| self.log.invalid_event(&invocation.request_id, error))?;
+        let mut entry = Entry {
+            request_id: invocation.request_id.clone(),
+            gateway_request_id: event.gateway_request_id().map(Into::into),
+            xray_trace_id: invocation.trace_root.clone(),
+            ..Entry::default()
+        };
+        let deadline = received + invocation.time_left(self.clock.now());
+        let result = AssertUnwindSafe(self.handle(event, deadline, &mut entry)).catch_unwind().await;
+        let result =
+            result.unwrap_or_else(|_| Err(Problem::new(Code::InternalError, "the request could not be handled")));
+        let (response, code) = match result {
+            Ok(distributor) => (response::success(&distributor), None),
+            Err(problem) => {
+                let response = response::failure(&problem, &invocation.request_id);
+                entry.reason = problem.reason.map(Into::into);
+                (response, Some(problem.code))
+            }
+        };
+        let response = response::for_front_end(event.front_end, response).await;
+        entry.cold_start = !self.answered.swap(true, Ordering::Relaxed);
+        self.log.request(&entry, code, received.elapsed());
         Ok(response)
     }
 
@@ -143,38 +114,8 @@ impl App {
         self.verifier.keys().finish_background_work(deadline).await;
     }
 
-    async fn respond(
-        &self,
-        event: Event<'_>,
-        invocation: &Invocation,
-        received: Instant,
-    ) -> Result<Response<Body>, Infallible> {
-        let mut entry = Entry {
-            request_id: invocation.request_id.clone(),
-            gateway_request_id: event.gateway_request_id.and_then(request::string).map(Into::into),
-            xray_trace_id: invocation.trace_root().map(str::to_owned),
-            ..Entry::default()
-        };
-        let deadline = received + invocation.time_left(self.clock.now());
-        let result = AssertUnwindSafe(self.update(event, deadline, &mut entry)).catch_unwind().await;
-        let result =
-            result.unwrap_or_else(|_| Err(Problem::new(Code::InternalError, "the request could not be handled")));
-        let response = match &result {
-            Ok(distributor) => response::success(distributor),
-            Err(problem) => response::failure(problem, &invocation.request_id),
-        };
-        let code = result.err().map(|problem| {
-            let code = problem.code;
-            entry.reason = problem.into_reason().map(Into::into);
-            code
-        });
-        entry.cold_start = !self.answered.swap(true, Ordering::Relaxed);
-        self.log.request(&entry, code, received.elapsed());
-        Ok(response)
-    }
-
     /// Makes the checks, and carries out the update.
-    async fn update(&self, event: Event<'_>, deadline: Instant, entry: &mut Entry) -> Result<Distributor, Problem> {
+    async fn handle(&self, event: Event<'_>, deadline: Instant, entry: &mut Entry) -> Result<Distributor, Problem> {
         let request = Request::new(event)?;
         let segment = request.route()?;
         let token = request.bearer_token()?;
@@ -184,9 +125,9 @@ impl App {
         let if_match = request.if_match()?;
         request.require_json()?;
         let change = body::change(&request.body()?, self.host_policy)?;
-        entry.operation = Some(operation(&change));
-        let call = entry.call.insert(Call::default());
-        self.store.update(Update { id, access, if_match, change }, deadline, call).await
+        entry.operation = Some(change.name());
+        let calls = entry.store_calls.insert(StoreCalls::default());
+        self.store.update(Update { id, access, if_match, change }, deadline, calls).await
     }
 
     async fn authenticate(&self, token: &str, deadline: Instant, entry: &mut Entry) -> Result<Access, Problem> {
@@ -197,62 +138,5 @@ impl App {
             entry.node_id = Some(node);
         }
         Ok(access)
-    }
-}
-
-fn operation(change: &Change) -> &'static str {
-    match change {
-        Change::Keep => "read",
-        Change::Remove => "remove",
-        Change::Set(_) => "set",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn invocation(deadline: Option<SystemTime>, trace_id: Option<&str>) -> Invocation {
-        Invocation { request_id: String::new(), deadline, trace_id: trace_id.map(str::to_owned) }
-    }
-
-    #[test]
-    fn a_deadline_that_is_missing_or_was_over_long_ago_is_none() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
-        let limit = LONGEST_INVOCATION.saturating_sub(RESPONSE_MARGIN);
-        for (deadline, expected) in [
-            (None, limit),
-            (Some(SystemTime::UNIX_EPOCH), limit),
-            (Some(now - Duration::from_secs(901)), limit),
-            (Some(now - Duration::from_mins(15)), Duration::ZERO),
-            (Some(now - Duration::from_millis(1)), Duration::ZERO),
-            (Some(now), Duration::ZERO),
-            (Some(now + Duration::from_millis(300)), Duration::ZERO),
-            (Some(now + Duration::from_millis(301)), Duration::from_millis(1)),
-            (Some(now + Duration::from_secs(3)), Duration::from_millis(2_700)),
-            (Some(now + Duration::from_mins(15)), limit),
-            (Some(now + Duration::from_hours(24)), limit),
-            (SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(i64::MAX.unsigned_abs())), limit),
-        ] {
-            assert_eq!(invocation(deadline, None).time_left(now), expected, "{deadline:?}");
-        }
-    }
-
-    #[test]
-    fn the_root_of_a_trace_is_one_field_of_its_header() {
-        for (header, expected) in [
-            (
-                Some("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"),
-                Some("1-5759e988-bd862e3fe1be46a994272793"),
-            ),
-            (Some("Self=1-a-b; Root=1-c-d"), Some("1-c-d")),
-            (Some("Root=1-c-d"), Some("1-c-d")),
-            (Some("Root=;Sampled=0"), None),
-            (Some("Sampled=0"), None),
-            (Some(""), None),
-            (None, None),
-        ] {
-            assert_eq!(invocation(None, header).trace_root(), expected, "{header:?}");
-        }
     }
 }

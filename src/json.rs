@@ -9,10 +9,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use thiserror::Error;
 
-/// A JSON value, as far as the rules of the body need to see into it.
+/// A JSON value, with the detail that the rules of the body need.
 #[derive(Debug, PartialEq)]
 pub enum Json<'a> {
     /// `null`
@@ -29,7 +30,7 @@ pub enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
-/// The place at which a text is not the one JSON value that it should be.
+/// The place of the first error in a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Malformed {
     /// Counted from 1.
@@ -103,9 +104,9 @@ impl<'de> Visitor<'de> for JsonVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         let mut names = HashSet::new();
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(BorrowedStr(name)) = map.next_key()? {
             if !names.insert(name.clone()) {
-                return Err(A::Error::custom("a member appears twice"));
+                return Err(de::Error::custom("a member appears twice"));
             }
             members.push((name, map.next_value()?));
         }
@@ -119,27 +120,26 @@ pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// The members of an object, each name once, their values unread. A member that is `null` counts as absent.
-pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-/// A member that has another type than it should.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct InvalidType;
-
-impl fmt::Display for InvalidType {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a member has another type than it should")
-    }
+/// Returns whether a value is `null`.
+#[must_use]
+pub fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
 }
 
-impl std::error::Error for InvalidType {}
+/// The members of an object, each name once, their values unread. A member that is `null` counts as absent.
+pub struct UniqueMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> Members<'a> {
+/// A member has the wrong JSON type.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+#[error("a member has the wrong JSON type")]
+pub struct InvalidType;
+
+impl<'a> UniqueMembers<'a> {
     /// Reads a whole text as one object. `None` if it is anything else, or has a member twice.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let pairs = serde_json::from_slice::<Pairs<Name<'_>, &RawValue>>(text).ok()?.0;
-        let members: Vec<_> = pairs.into_iter().map(|(Name(name), value)| (name, value)).collect();
+        let pairs = serde_json::from_slice::<Entries<BorrowedStr<'_>, &RawValue>>(text).ok()?.0;
+        let members: Vec<_> = pairs.into_iter().map(|(BorrowedStr(name), value)| (name, value)).collect();
         let mut names = HashSet::with_capacity(members.len());
         members.iter().all(|(name, _)| names.insert(name.as_ref())).then_some(Self(members))
     }
@@ -153,7 +153,7 @@ impl<'a> Members<'a> {
     /// Returns the value of a member that is present and not `null`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.find(name).filter(|value| value.get() != "null")
+        self.find(name).filter(|value| !is_null(value))
     }
 
     /// Reads the value of a member, or `None` if it is absent.
@@ -171,14 +171,14 @@ impl<'a> Members<'a> {
 }
 
 /// The members of an object in the order of the text, none dropped.
-pub(crate) struct Pairs<K, V>(pub(crate) Vec<(K, V)>);
+pub(crate) struct Entries<K, V>(pub(crate) Vec<(K, V)>);
 
-impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K, V> {
+impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Entries<K, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor<K, V>(PhantomData<(K, V)>);
+        struct EntriesVisitor<K, V>(PhantomData<(K, V)>);
 
-        impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<K, V> {
-            type Value = Pairs<K, V>;
+        impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<K, V> {
+            type Value = Entries<K, V>;
 
             // Never shown: the caller reports the place of the error.
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,18 +190,18 @@ impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
-                Ok(Pairs(pairs))
+                Ok(Entries(pairs))
             }
         }
 
-        deserializer.deserialize_map(PairsVisitor(PhantomData))
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
     }
 }
 
 /// A string that is borrowed where the text has it without escapes; without the attribute, `Cow` never borrows.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct BorrowedStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -303,14 +303,14 @@ mod tests {
 
     #[test]
     fn members_are_those_of_one_level() {
-        let members = Members::parse(br#"{"a":{"b":1,"b":2},"c":[1],"d":null}"#).unwrap();
+        let members = UniqueMembers::parse(br#"{"a":{"b":1,"b":2},"c":[1],"d":null}"#).unwrap();
         assert_eq!(members.get("a").map(RawValue::get), Some(r#"{"b":1,"b":2}"#));
         assert_eq!(members.read::<Vec<u8>>("c"), Ok(Some(vec![1])));
         assert_eq!(members.read::<String>("c"), Err(InvalidType));
         assert_eq!((members.read::<String>("d"), members.has("d")), (Ok(None), true));
         assert_eq!((members.read::<String>("e"), members.has("e")), (Ok(None), false));
         for text in [r#"{"a":1,"\u0061":2}"#, "[]", "1", "", "{", r#"{"a":1} {}"#] {
-            assert!(Members::parse(text.as_bytes()).is_none(), "{text}");
+            assert!(UniqueMembers::parse(text.as_bytes()).is_none(), "{text}");
         }
     }
 }

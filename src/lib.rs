@@ -6,20 +6,20 @@
 //!
 //! | module | from → to |
 //! | --- | --- |
-//! | [`runtime`] | invocation → the bytes of its event |
-//! | [`handler`] | event → response: the checks, in their order |
-//! | [`response`] | distributor or problem → HTTP response |
+//! | [`runtime`] | Lambda's Runtime API → an invocation and the bytes of its event |
+//! | [`handler`] | event → response: the start, and the checks in their order |
+//! | [`response`] | distributor or problem → HTTP response, in the form of the front end |
 //! | [`config`] | environment → settings, once |
-//! | [`log`] | the known facts of a request → its one line |
+//! | [`log`] | the known facts of a request → its one line; the writer of every line |
 //! | [`request`] | event → path, token, id, tags, bytes of the body |
-//! | [`body`] | members → change, or every invalid member |
-//! | [`token`] | bearer token → caller |
+//! | [`body`] | bytes → change, or every invalid member |
+//! | [`token`] | bearer token → caller; [`token::error`] has every reason of a 401 |
 //! | [`store`] | update → distributor, by one conditional `UpdateItem` |
 //! | [`problem`] | an error → what the caller reads, and what the log says |
 //! | [`distributor`] | the distributor as it is returned |
 //! | [`update`] | what request, token and body hand to the store |
 //! | [`webhook`] | texts → `meta`, each part by its constructor |
-//! | [`event`], [`json`], [`address`], [`secret`], [`clients`], [`clock`], [`configured_url`], [`error`], [`excerpt`] | shared foundations |
+//! | [`invocation`], [`event`], [`json`], [`entity_tag`], [`hyphenated_uuid`], [`address`], [`secret`], [`clients`], [`clock`], [`configured_url`], [`error`], [`excerpt`] | shared foundations |
 
 pub mod address;
 pub mod body;
@@ -28,10 +28,13 @@ pub mod clock;
 pub mod config;
 pub mod configured_url;
 pub mod distributor;
+pub mod entity_tag;
 pub mod error;
 pub mod event;
 pub mod excerpt;
 pub mod handler;
+pub mod hyphenated_uuid;
+pub mod invocation;
 pub mod json;
 pub mod log;
 pub mod problem;

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     };
     let Err(error) = runtime.block_on(async {
         let clients = Clients::from_env(&config.aws).await;
-        let app = App::new(config, clients, log).await;
+        let app = App::start(config, clients, log).await;
         runtime::run(app, endpoint, platform.concurrency).await
     });
     fatal(&error.to_string())

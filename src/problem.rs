@@ -1,11 +1,12 @@
-//! Problems: what a caller reads of an error (RFC 9457), and what only the log says of it.
+//! Problem details (RFC 9457) for the caller, and the reason that only the log records.
 
 use std::borrow::Cow;
 
-use lambda_http::http::header::{ACCEPT_ENCODING, ALLOW, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::{ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use crate::update::EntityTag;
+use crate::entity_tag::EntityTag;
 
 /// The stable name of a problem, `code` in the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,9 +24,9 @@ pub enum Code {
     InvalidToken,
     /// The token lacks the scope.
     InsufficientScope,
-    /// The token names no node.
+    /// The token has no valid node claim.
     NodeClaimMissing,
-    /// The keys that tokens are verified with are out of reach.
+    /// The issuer's keys cannot be fetched.
     KeysUnavailable,
     /// The request is meant for another server.
     WrongTargetServer,
@@ -33,7 +34,7 @@ pub enum Code {
     InvalidId,
     /// `If-Match` is malformed, or `If-None-Match` was sent.
     InvalidIfMatch,
-    /// The body is declared as something else than JSON, or as compressed.
+    /// `Content-Type` is not JSON, or `Content-Encoding` is not `identity`.
     UnsupportedMediaType,
     /// The body is longer than 16,384 bytes.
     BodyTooLarge,
@@ -83,49 +84,54 @@ impl Code {
 
     /// Returns the HTTP status of its response.
     #[must_use]
-    pub fn status(self) -> u16 {
+    pub fn status(self) -> StatusCode {
         self.row().1
     }
 
-    /// Returns the title of its status in RFC 9110, which `about:blank` asks for.
+    /// Returns the title of its status in RFC 9110, which `about:blank` requires. (`http` still has those of RFC 7231.)
     fn title(self) -> &'static str {
         self.row().2
     }
 
-    fn row(self) -> (&'static str, u16, &'static str) {
+    fn row(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            Self::InvalidEvent => ("invalid_event", 400, "Bad Request"),
-            Self::RouteNotFound => ("route_not_found", 404, "Not Found"),
-            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method Not Allowed"),
-            Self::MissingToken => ("missing_token", 401, "Unauthorized"),
-            Self::InvalidToken => ("invalid_token", 401, "Unauthorized"),
-            Self::InsufficientScope => ("insufficient_scope", 403, "Forbidden"),
-            Self::NodeClaimMissing => ("node_claim_missing", 403, "Forbidden"),
-            Self::KeysUnavailable => ("keys_unavailable", 503, "Service Unavailable"),
-            Self::WrongTargetServer => ("wrong_target_server", 400, "Bad Request"),
-            Self::InvalidId => ("invalid_id", 400, "Bad Request"),
-            Self::InvalidIfMatch => ("invalid_if_match", 400, "Bad Request"),
-            Self::UnsupportedMediaType => ("unsupported_media_type", 415, "Unsupported Media Type"),
-            Self::BodyTooLarge => ("body_too_large", 413, "Content Too Large"),
-            Self::MalformedJson => ("malformed_json", 400, "Bad Request"),
-            Self::InvalidBody => ("invalid_body", 422, "Unprocessable Content"),
-            Self::DistributorNotFound => ("distributor_not_found", 404, "Not Found"),
-            Self::PreconditionFailed => ("precondition_failed", 412, "Precondition Failed"),
-            Self::StoreUnavailable => ("store_unavailable", 503, "Service Unavailable"),
-            Self::InternalError => ("internal_error", 500, "Internal Server Error"),
+            Self::InvalidEvent => ("invalid_event", StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::RouteNotFound => ("route_not_found", StatusCode::NOT_FOUND, "Not Found"),
+            Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+            Self::MissingToken => ("missing_token", StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::InvalidToken => ("invalid_token", StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::InsufficientScope => ("insufficient_scope", StatusCode::FORBIDDEN, "Forbidden"),
+            Self::NodeClaimMissing => ("node_claim_missing", StatusCode::FORBIDDEN, "Forbidden"),
+            Self::KeysUnavailable => ("keys_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            Self::WrongTargetServer => ("wrong_target_server", StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::InvalidId => ("invalid_id", StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::InvalidIfMatch => ("invalid_if_match", StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type")
+            }
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
+            Self::MalformedJson => ("malformed_json", StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::InvalidBody => ("invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable Content"),
+            Self::DistributorNotFound => ("distributor_not_found", StatusCode::NOT_FOUND, "Not Found"),
+            Self::PreconditionFailed => ("precondition_failed", StatusCode::PRECONDITION_FAILED, "Precondition Failed"),
+            Self::StoreUnavailable => ("store_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            Self::InternalError => ("internal_error", StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         }
     }
 }
 
-/// A response other than 200: what the caller reads, and apart from it what only the log says.
+/// A response other than 200: what the caller reads, and apart from it the reason that only the log records.
 #[derive(Debug)]
 pub struct Problem {
     /// Its name and status.
     pub code: Code,
-    detail: Cow<'static, str>,
-    extra: Extra,
+    /// The headers that belong to it.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The invalid members of the body, only for `invalid_body`.
+    pub errors: Vec<InvalidMember>,
     /// For the operator; never part of the response.
-    reason: Option<Cow<'static, str>>,
+    pub reason: Option<Cow<'static, str>>,
+    detail: Cow<'static, str>,
 }
 
 /// A member of the body that is invalid or missing.
@@ -137,83 +143,19 @@ pub struct InvalidMember {
     pub detail: Cow<'static, str>,
 }
 
-/// Details that only some problems have.
-#[derive(Debug)]
-enum Extra {
-    Nothing,
-    InvalidMembers(Vec<InvalidMember>),
-    /// The scope that the token lacks.
-    Scope(String),
-    /// The tag of the stored version.
-    EntityTag(Option<EntityTag>),
-    /// The content coding of the body is not supported.
-    Encoding,
-}
-
 impl Problem {
-    /// Creates a problem with a detail for the caller.
+    /// Creates a problem with a detail for the caller, and the headers that every problem of its code has.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), extra: Extra::Nothing, reason: None }
-    }
-
-    /// Creates the 422 that lists every invalid member of the body.
-    #[must_use]
-    pub fn invalid_body(members: Vec<InvalidMember>) -> Self {
-        Self {
-            extra: Extra::InvalidMembers(members),
-            ..Self::new(Code::InvalidBody, "the body has invalid members; see `errors`")
-        }
-    }
-
-    /// Creates the 403 that names the missing scope (RFC 6750, 3).
-    #[must_use]
-    pub fn insufficient_scope(scope: &str) -> Self {
-        let problem = Self::new(Code::InsufficientScope, "the token lacks the scope that this operation needs");
-        Self { extra: Extra::Scope(scope.to_owned()), ..problem }
-    }
-
-    /// Creates the 415 that names the supported content coding (RFC 9110, 12.5.3).
-    #[must_use]
-    pub fn unsupported_encoding() -> Self {
-        let problem = Self::new(Code::UnsupportedMediaType, "Content-Encoding must be identity");
-        Self { extra: Extra::Encoding, ..problem }
-    }
-
-    /// Creates the 412 with the tag of the stored version.
-    #[must_use]
-    pub fn precondition_failed(entity_tag: Option<EntityTag>) -> Self {
-        let detail = "the distributor has changed: it is at none of the versions that If-Match lists";
-        Self { extra: Extra::EntityTag(entity_tag), ..Self::new(Code::PreconditionFailed, detail) }
-    }
-
-    /// Adds what only the log says.
-    #[must_use]
-    pub fn because(self, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: Some(reason.into()), ..self }
-    }
-
-    /// Returns the invalid members of the body. Only `invalid_body` has any.
-    #[must_use]
-    pub fn invalid_members(&self) -> &[InvalidMember] {
-        match &self.extra {
-            Extra::InvalidMembers(members) => members,
-            Extra::Nothing | Extra::Scope(_) | Extra::EntityTag(_) | Extra::Encoding => &[],
-        }
-    }
-
-    /// Returns the headers that belong to this problem.
-    #[must_use]
-    pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers = Vec::new();
-        match self.code {
-            Code::MethodNotAllowed => headers.push((ALLOW, HeaderValue::from_static("PUT"))),
-            Code::MissingToken => headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
-            Code::InvalidToken => headers.push((WWW_AUTHENTICATE, self.challenge("invalid_token"))),
+        let detail = detail.into();
+        let header = match code {
+            Code::MethodNotAllowed => Some((ALLOW, HeaderValue::from_static("PUT"))),
+            Code::MissingToken => Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Code::InvalidToken => Some((WWW_AUTHENTICATE, challenge("invalid_token", &detail, None))),
             Code::InsufficientScope | Code::NodeClaimMissing => {
-                headers.push((WWW_AUTHENTICATE, self.challenge("insufficient_scope")));
+                Some((WWW_AUTHENTICATE, challenge("insufficient_scope", &detail, None)))
             }
-            Code::KeysUnavailable => headers.push((RETRY_AFTER, HeaderValue::from_static("5"))),
-            Code::StoreUnavailable => headers.push((RETRY_AFTER, HeaderValue::from_static("1"))),
+            Code::KeysUnavailable => Some((RETRY_AFTER, HeaderValue::from_static("5"))),
+            Code::StoreUnavailable => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
             Code::InvalidEvent
             | Code::RouteNotFound
             | Code::WrongTargetServer
@@ -225,32 +167,45 @@ impl Problem {
             | Code::InvalidBody
             | Code::DistributorNotFound
             | Code::PreconditionFailed
-            | Code::InternalError => {}
-        }
-        match &self.extra {
-            Extra::EntityTag(Some(entity_tag)) => headers.extend(entity_tag_header(entity_tag)),
-            Extra::Encoding => headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
-            Extra::EntityTag(None) | Extra::Nothing | Extra::InvalidMembers(_) | Extra::Scope(_) => {}
-        }
-        headers
-    }
-
-    /// RFC 6750, 3. Details of tokens are our own words and a scope has only characters that a quoted string can hold.
-    fn challenge(&self, error: &str) -> HeaderValue {
-        let scope = match &self.extra {
-            Extra::Scope(scope) => format!(", scope=\"{scope}\""),
-            Extra::Nothing | Extra::InvalidMembers(_) | Extra::EntityTag(_) | Extra::Encoding => String::new(),
+            | Code::InternalError => None,
         };
-        let challenge = format!("Bearer error=\"{error}\", error_description=\"{}\"{scope}", self.detail);
-        HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
+        // The detail says which rule the token breaks, and the operator never sees the response.
+        let reason = (code.status() == StatusCode::UNAUTHORIZED).then(|| detail.clone());
+        Self { code, headers: header.into_iter().collect(), errors: Vec::new(), reason, detail }
     }
 
-    /// Returns what the log says about it besides its code: for 401 the words of `detail` if nothing else, since the
-    /// operator does not see the response.
+    /// Creates the 422 that lists every invalid member of the body.
     #[must_use]
-    pub fn into_reason(self) -> Option<Cow<'static, str>> {
-        let is_unauthorized = self.code.status() == 401;
-        self.reason.or_else(|| is_unauthorized.then_some(self.detail))
+    pub fn invalid_body(errors: Vec<InvalidMember>) -> Self {
+        Self { errors, ..Self::new(Code::InvalidBody, "the body has invalid members; see `errors`") }
+    }
+
+    /// Creates the 403 that names the missing scope (RFC 6750, 3).
+    #[must_use]
+    pub fn insufficient_scope(detail: String, scope: &str) -> Self {
+        let headers = vec![(WWW_AUTHENTICATE, challenge("insufficient_scope", &detail, Some(scope)))];
+        Self { headers, ..Self::new(Code::InsufficientScope, detail) }
+    }
+
+    /// Creates the 415 that names the supported content coding (RFC 9110, 12.5.3).
+    #[must_use]
+    pub fn unsupported_encoding() -> Self {
+        let headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
+        Self { headers, ..Self::new(Code::UnsupportedMediaType, "Content-Encoding must be identity") }
+    }
+
+    /// Creates the 412 with the tag of the stored version.
+    #[must_use]
+    pub fn precondition_failed(entity_tag: Option<&EntityTag>) -> Self {
+        let detail = "the distributor's current version matches no entity tag in If-Match";
+        let headers = entity_tag.map(EntityTag::header).into_iter().collect();
+        Self { headers, ..Self::new(Code::PreconditionFailed, detail) }
+    }
+
+    /// Adds what only the log records.
+    #[must_use]
+    pub fn because(self, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: Some(reason.into()), ..self }
     }
 
     /// Returns the body of the response.
@@ -271,22 +226,23 @@ impl Problem {
         let body = Body {
             r#type: "about:blank",
             title: self.code.title(),
-            status: self.code.status(),
+            status: self.code.status().as_u16(),
             code: self.code.name(),
             detail: &self.detail,
             request_id,
-            errors: self.invalid_members(),
+            errors: &self.errors,
         };
-        // Strings and numbers: nothing in it can fail to be written.
+        // Strings and numbers: serialization cannot fail.
         serde_json::to_string(&body).unwrap_or_default()
     }
 }
 
-/// Returns the `ETag` header for a tag.
-#[must_use]
-pub fn entity_tag_header(entity_tag: &EntityTag) -> Option<(HeaderName, HeaderValue)> {
-    let value = HeaderValue::try_from(entity_tag.to_string().into_bytes()).ok()?;
-    Some((ETAG, value))
+/// Returns a challenge (RFC 6750, 3). Details are texts of this crate and scopes have only characters that a quoted string
+/// can contain.
+fn challenge(error: &str, detail: &str, scope: Option<&str>) -> HeaderValue {
+    let scope = scope.map(|scope| format!(", scope=\"{scope}\"")).unwrap_or_default();
+    let challenge = format!("Bearer error=\"{error}\", error_description=\"{detail}\"{scope}");
+    HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
 #[cfg(test)]

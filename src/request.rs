@@ -1,20 +1,20 @@
-//! The request in an event: each part read by the rule that the contract of the API has for it.
+//! The request in an event. Each part is read by the rule that the API has for it.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::event::{Event, Text};
-use crate::json::Pairs;
+use crate::entity_tag::EntityTag;
+use crate::event::{ByteString, Event, string};
+use crate::hyphenated_uuid;
+use crate::json::{Entries, is_null};
 use crate::problem::{Code, Problem};
-use crate::update::{EntityTag, IfMatch, hyphenated_uuid};
+use crate::update::IfMatch;
 
 /// Path prefix; a stage or base path may precede it.
 const ROUTE: &str = "/api/v1/integration/distributors";
@@ -26,7 +26,7 @@ const MAX_BODY: usize = 16_384;
 /// DynamoDB's limit for `IN`.
 const MAX_TAGS: usize = 100;
 
-/// A request of which method, path and every header are strings that HTTP allows.
+/// A request whose method, path and headers are valid in HTTP.
 pub struct Request<'a> {
     event: Event<'a>,
     method: Cow<'a, str>,
@@ -46,7 +46,7 @@ impl<'a> Request<'a> {
     /// `invalid_event` if a part has characters that HTTP does not allow.
     pub fn new(event: Event<'a>) -> Result<Self, Problem> {
         let invalid = |part: &'static str| {
-            move || Problem::new(Code::InvalidEvent, format!("the {part} of the event is not valid in HTTP"))
+            move || Problem::new(Code::InvalidEvent, format!("the event's {part} is not valid HTTP"))
         };
         let string = |value: Option<&'a RawValue>| value.and_then(string);
         let method = string(event.method).filter(|method| is_token(method)).ok_or_else(invalid("method"))?;
@@ -86,7 +86,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// `missing_token` where no bearer token came, `invalid_token` where one came in another form than this.
+    /// `missing_token` if no bearer token was sent, `invalid_token` if there is not exactly one of at most 16,384 bytes.
     pub fn bearer_token(&self) -> Result<&str, Problem> {
         let values: Vec<_> = self.header("authorization").collect();
         if let [value] = values[..]
@@ -122,8 +122,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// `invalid_if_match` for anything but `*` or 1 to 100 entity tags, and for `If-None-Match`: ignored, it would let a
-    /// write happen that was not to (RFC 9110, 13.1.2).
+    /// `invalid_if_match` for anything but `*` or 1 to 100 entity tags, and for `If-None-Match`: if it were ignored, a write
+    /// could happen that the caller meant to prevent (RFC 9110, 13.1.2).
     pub fn if_match(&self) -> Result<IfMatch, Problem> {
         if self.header("if-none-match").next().is_some() {
             return Err(Problem::new(Code::InvalidIfMatch, "If-None-Match is not supported"));
@@ -137,7 +137,7 @@ impl<'a> Request<'a> {
             .ok_or_else(|| Problem::new(Code::InvalidIfMatch, "If-Match must be * or a list of 1 to 100 entity tags"))
     }
 
-    /// Requires that the body is declared as JSON and not compressed, if it is declared as anything.
+    /// Requires that `Content-Type` and `Content-Encoding`, if sent, say JSON without compression.
     ///
     /// # Errors
     ///
@@ -168,11 +168,11 @@ impl<'a> Request<'a> {
     pub fn body(&self) -> Result<Cow<'a, [u8]>, Problem> {
         let text = match self.event.body {
             None => Some(Cow::Borrowed(&[][..])),
-            Some(body) => Text::read(body).map(|text| text.0),
+            Some(body) => ByteString::read(body).map(|text| text.0),
         };
         let bytes = match self.event.is_base64_encoded.map_or("false", RawValue::get) {
             "false" => text,
-            "true" => text.and_then(|text| BASE64.decode(text).ok()).map(Cow::Owned),
+            "true" => text.and_then(|text| STANDARD_PAD_INDIFFERENT.decode(text).ok()).map(Cow::Owned),
             _ => None,
         };
         let body = bytes.ok_or_else(|| Problem::new(Code::InvalidEvent, "the event's body cannot be read"))?;
@@ -196,20 +196,15 @@ impl IdSegment<'_> {
     ///
     /// `invalid_id` for anything but a hyphenated UUID, case-insensitively.
     pub fn id(&self) -> Result<Uuid, Problem> {
-        hyphenated_uuid(self.0)
+        hyphenated_uuid::parse(self.0)
             .ok_or_else(|| Problem::new(Code::InvalidId, "the id in the path must be a hyphenated UUID"))
     }
 }
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 fn headers<'a>(event: &Event<'a>) -> Option<Vec<(Cow<'a, str>, Cow<'a, str>)>> {
     let mut headers = Vec::new();
     if let Some(multi_value_headers) = event.multi_value_headers {
-        let lists: Pairs<Text<'a>, Option<Vec<&'a RawValue>>> = read(multi_value_headers)?;
+        let lists: Entries<ByteString<'a>, Option<Vec<&'a RawValue>>> = read(multi_value_headers)?;
         for (name, values) in lists.0 {
             let name = name.into_str()?;
             for value in values.iter().flatten().copied().filter(|value| !is_null(value)) {
@@ -221,17 +216,12 @@ fn headers<'a>(event: &Event<'a>) -> Option<Vec<(Cow<'a, str>, Cow<'a, str>)>> {
             }
         }
     } else if let Some(single) = event.headers {
-        let single: Pairs<Text<'a>, &'a RawValue> = read(single)?;
+        let single: Entries<ByteString<'a>, &'a RawValue> = read(single)?;
         for (name, value) in single.0.into_iter().filter(|(_, value)| !is_null(value)) {
             headers.push((name.into_str()?, string(value)?));
         }
     }
     Some(headers)
-}
-
-/// A header whose value is `null` counts as absent.
-fn is_null(value: &RawValue) -> bool {
-    value.get() == "null"
 }
 
 /// Percent-decodes a path, once and as a whole. `None` if the result is not UTF-8.
@@ -247,23 +237,17 @@ fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// Returns the value if it is a string without lone surrogates.
-#[must_use]
-pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
-    Text::read(value)?.into_str()
-}
-
 fn is_control(char: char) -> bool {
     matches!(char, '\0'..='\x1f' | '\x7f')
 }
 
-/// RFC 9110, 5.6.2
+/// Returns whether a text is a token (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_tchar)
 }
 
-/// Without the optional white space that RFC 9110, 5.6.3 allows around a value.
+/// Returns a value without the optional white space around it (RFC 9110, 5.6.3).
 fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }

@@ -1,32 +1,36 @@
-//! A distributor or a problem → the HTTP response, and the form in which a front end reads it.
+//! A distributor or a problem → the HTTP response, in the form that its front end reads.
 
-use lambda_http::Body;
+use std::convert::Infallible;
+use std::future::ready;
+
 use lambda_http::aws_lambda_events::alb::AlbTargetGroupRequest;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use lambda_http::http::{Response, StatusCode};
 use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Body, Context, LambdaEvent, Service as _, service_fn};
 
 use crate::distributor::Distributor;
+use crate::entity_tag::EntityTag;
 use crate::event::FrontEnd;
-use crate::problem::{Problem, entity_tag_header};
+use crate::problem::Problem;
 
 /// Returns the 200 with a distributor.
 #[must_use]
 pub fn success(distributor: &Distributor) -> Response<Body> {
-    // Strings and numbers: nothing in it can fail to be written.
+    // Strings and numbers: serialization cannot fail.
     let body = serde_json::to_string(distributor).unwrap_or_default();
     let mut response = response(StatusCode::OK, "application/json", body);
-    response.headers_mut().extend(distributor.entity_tag().as_ref().and_then(entity_tag_header));
+    response.headers_mut().extend(distributor.entity_tag().as_ref().map(EntityTag::header));
     response
 }
 
 /// Returns the response to a request that failed.
 #[must_use]
 pub fn failure(problem: &Problem, request_id: &str) -> Response<Body> {
-    let status = StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = response(status, "application/problem+json", problem.to_json(request_id));
-    response.headers_mut().extend(problem.headers());
+    let body = problem.to_json(request_id);
+    let mut response = response(problem.code.status(), "application/problem+json", body);
+    response.headers_mut().extend(problem.headers.iter().cloned());
     response
 }
 
@@ -40,12 +44,12 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
     response
 }
 
-/// Returns a request of this front end, from which `lambda_http` takes the form of the response. The event has been read
-/// already, so that nothing is in it but a path, without which `lambda_http` cannot make a URL.
-#[must_use]
-pub fn empty_request(front_end: FrontEnd) -> LambdaRequest {
+/// Serializes a response in the form that its front end reads. `lambda_http` has these forms, but its `Adapter` hands them
+/// out only as the result of a handler: so this is a handler that has its response already. The request that it gets is
+/// not read; without a path, no URL can be made of it.
+pub async fn for_front_end(front_end: FrontEnd, response: Response<Body>) -> Vec<u8> {
     let path = Some("/".to_owned());
-    match front_end {
+    let request = match front_end {
         FrontEnd::HttpApi => {
             let mut request = ApiGatewayV2httpRequest::default();
             request.raw_path = path;
@@ -61,5 +65,10 @@ pub fn empty_request(front_end: FrontEnd) -> LambdaRequest {
             request.path = path;
             LambdaRequest::Alb(request)
         }
-    }
+    };
+    let mut response = Some(response);
+    let handler = service_fn(|_| ready(Ok::<_, Infallible>(response.take().unwrap_or_default())));
+    let Ok(response) = Adapter::from(handler).call(LambdaEvent::new(request, Context::default())).await;
+    // Strings, numbers and booleans: serialization cannot fail.
+    serde_json::to_vec(&response).unwrap_or_default()
 }

@@ -12,7 +12,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -29,14 +28,12 @@ use tokio::task::JoinSet;
 use tracing::error;
 
 use crate::error::{chain, sources};
-use crate::handler::{App, Invocation};
+use crate::handler::App;
+use crate::invocation::{Invocation, REQUEST_ID};
 
 /// The version of the Runtime API.
 const INVOCATION: &str = "/2018-06-01/runtime/invocation";
 
-const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
-const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
-const TRACE_ID: &str = "lambda-runtime-trace-id";
 /// Sent back with the response, so that Lambda can tell a stale one.
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
@@ -96,31 +93,20 @@ async fn serve(api: &RuntimeApi, app: &App) -> Result<Infallible, RuntimeError> 
         };
         unreadable = 0;
         let Some((headers, event)) = next else { continue };
-        let Some(id) = headers.get(REQUEST_ID) else {
+        let Some((id, invocation)) = headers.get(REQUEST_ID).zip(Invocation::from_headers(&headers)) else {
             error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
             continue;
         };
-        let invocation = invocation(id, &headers);
-        let result = app.invoke(&event, &invocation).await;
-        let (outcome, body) = match &result {
-            Ok(response) => (Outcome::Response, serde_json::to_vec(response)),
-            Err(invalid) => (Outcome::Error, serde_json::to_vec(&Diagnostic::from(*invalid))),
+        let (outcome, body) = match app.invoke(&event, &invocation).await {
+            Ok(response) => (Outcome::Response, response),
+            // Strings: serialization cannot fail.
+            Err(error) => (Outcome::Error, serde_json::to_vec(&Diagnostic::from(error)).unwrap_or_default()),
         };
-        // Strings, numbers and booleans: serialization cannot fail.
-        let body = body.unwrap_or_default();
         if let Err(error) = api.post(id, headers.get(INVOCATION_ID), outcome, body.into()).await {
             error!("the {} could not be delivered: {error}", outcome.name());
         }
         app.finish_background_work(&invocation).await;
     }
-}
-
-fn invocation(id: &HeaderValue, headers: &HeaderMap) -> Invocation {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let milliseconds = headers.get(DEADLINE_MS).and_then(|value| value.to_str().ok()?.parse().ok());
-    let deadline =
-        milliseconds.and_then(|milliseconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)));
-    Invocation { request_id: text(id), deadline, trace_id: headers.get(TRACE_ID).map(text) }
 }
 
 /// The outcome of an invocation, as reported to the Runtime API.
@@ -183,7 +169,7 @@ impl RuntimeApi {
         };
         let response = self.call(request, &body).await?;
         let status = response.status();
-        // Read to its end, so that the connection can be used again. What it says besides its status is not needed.
+        // Read to its end, so that the connection can be used again.
         let _ = response.into_body().collect().await;
         if status.is_success() { Ok(()) } else { Err(RuntimeError::Status(status)) }
     }

@@ -36,7 +36,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text itself, for the store: the one place where it has to be told.
+    /// Returns the text itself, for the store.
     #[must_use]
     pub fn into_exposed(self) -> String {
         self.0

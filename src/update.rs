@@ -1,14 +1,13 @@
-//! What a request asks of the store. `request`, `token` and `body` produce the parts, `store` carries them out.
-
-use std::fmt;
+//! The update that a request asks for. `request`, `token` and `body` produce its parts, `store` carries it out.
 
 use uuid::Uuid;
 
+use crate::entity_tag::EntityTag;
 use crate::webhook::Meta;
 
-/// One update of one distributor.
+/// One update of one distributor. `M` is the form of `meta`: as a request has it, or as the store does.
 #[derive(Debug)]
-pub struct Update {
+pub struct Update<M = Meta> {
     /// The distributor.
     pub id: Uuid,
     /// The distributors that the caller may update.
@@ -16,7 +15,20 @@ pub struct Update {
     /// The versions that the update may replace.
     pub if_match: IfMatch,
     /// The change of `meta`.
-    pub change: Change,
+    pub change: Change<M>,
+}
+
+impl<M> Update<M> {
+    /// Returns the same update with another form of `meta`.
+    pub fn map<N>(self, form: impl FnOnce(M) -> N) -> Update<N> {
+        let Self { id, access, if_match, change } = self;
+        let change = match change {
+            Change::Keep => Change::Keep,
+            Change::Remove => Change::Remove,
+            Change::Set(meta) => Change::Set(form(meta)),
+        };
+        Update { id, access, if_match, change }
+    }
 }
 
 /// The distributors that a caller may update.
@@ -50,62 +62,23 @@ impl IfMatch {
 
 /// The change of the stored `meta`.
 #[derive(Debug)]
-pub enum Change {
+pub enum Change<M = Meta> {
     /// It is left as it is: the distributor is only read.
     Keep,
     /// It is removed.
     Remove,
     /// It is replaced as a whole.
-    Set(Meta),
+    Set(M),
 }
 
-/// A strong entity tag (RFC 9110, 8.8.3). `Display` writes it as a header value, in double quotes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EntityTag(String);
-
-impl EntityTag {
-    /// Returns the tag with this text between its quotes, or `None` if a tag cannot contain it.
+impl<M> Change<M> {
+    /// Returns the operation's name in the log: `read`, `remove` or `set`.
     #[must_use]
-    pub fn new(opaque: &str) -> Option<Self> {
-        let is_etagc = |byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..);
-        opaque.bytes().all(is_etagc).then(|| Self(opaque.to_owned()))
-    }
-
-    /// Returns the text between the quotes.
-    #[must_use]
-    pub fn opaque(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for EntityTag {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "\"{}\"", self.0)
-    }
-}
-
-/// Parses a UUID in the hyphenated form of RFC 9562, case-insensitively. (The other forms that the `uuid` crate reads
-/// have other lengths.)
-#[must_use]
-pub fn hyphenated_uuid(text: &str) -> Option<Uuid> {
-    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entity_tag_contains_only_what_rfc_9110_allows() {
-        #[track_caller]
-        fn check(opaque: &str, expected: Option<&str>) {
-            assert_eq!(EntityTag::new(opaque).map(|tag| tag.to_string()).as_deref(), expected, "{opaque:?}");
-        }
-        check("2025-12-23T23:16:10.419732Z", Some("\"2025-12-23T23:16:10.419732Z\""));
-        check("", Some("\"\""));
-        check("ä", Some("\"ä\""));
-        for opaque in ["a b", "a\"b", "a\tb", "a\nb", "\u{7f}"] {
-            check(opaque, None);
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Keep => "read",
+            Self::Remove => "remove",
+            Self::Set(_) => "set",
         }
     }
 }

@@ -2,10 +2,8 @@
 //!
 //! Callers read the texts of the errors. None repeats a password or token.
 
-use std::error::Error;
-use std::fmt;
-
 use percent_encoding::percent_decode_str;
+use thiserror::Error;
 use url::{Host as UrlHost, Url};
 
 use crate::address;
@@ -69,46 +67,27 @@ impl Username {
     }
 }
 
-/// A password of at most 1,024 characters, without control characters.
+/// A secret text of at most so many characters, without control characters.
 #[derive(Debug)]
-pub struct Password(Secret);
+pub struct Credential<const MAX_CHARS: usize>(Secret);
 
-impl Password {
-    const MAX_CHARS: usize = 1_024;
+/// A password of HTTP Basic.
+pub type Password = Credential<1_024>;
 
-    /// Checks a password.
+/// A token of token authentication.
+pub type Token = Credential<4_096>;
+
+impl<const MAX_CHARS: usize> Credential<MAX_CHARS> {
+    /// Checks a password or token.
     ///
     /// # Errors
     ///
     /// The rule that it breaks.
     pub fn new(text: &str) -> Result<Self, InvalidCredential> {
-        credential(text, Self::MAX_CHARS).map(Secret::new).map(Self)
+        credential(text, MAX_CHARS).map(Secret::new).map(Self)
     }
 
-    /// Returns the password as it was sent.
-    #[must_use]
-    pub fn into_exposed(self) -> String {
-        self.0.into_exposed()
-    }
-}
-
-/// A token of at most 4,096 characters, without control characters.
-#[derive(Debug)]
-pub struct Token(Secret);
-
-impl Token {
-    const MAX_CHARS: usize = 4_096;
-
-    /// Checks a token.
-    ///
-    /// # Errors
-    ///
-    /// The rule that it breaks.
-    pub fn new(text: &str) -> Result<Self, InvalidCredential> {
-        credential(text, Self::MAX_CHARS).map(Secret::new).map(Self)
-    }
-
-    /// Returns the token as it was sent.
+    /// Returns the text as it was sent.
     #[must_use]
     pub fn into_exposed(self) -> String {
         self.0.into_exposed()
@@ -125,31 +104,22 @@ fn credential(text: &str, max_chars: usize) -> Result<String, InvalidCredential>
     }
 }
 
-/// Why a text is not a [`Username`], [`Password`] or [`Token`].
-#[derive(Debug, PartialEq)]
+/// The reason why a text is not a [`Username`], [`Password`] or [`Token`].
+#[derive(Debug, Error, PartialEq)]
 pub enum InvalidCredential {
     /// It is longer than this.
+    #[error("must be at most {max_chars} characters")]
     TooLong {
         /// The limit, in characters.
         max_chars: usize,
     },
     /// It has a character of the Unicode category Cc.
+    #[error("must have no control characters")]
     ControlCharacter,
     /// It is a user name of HTTP Basic with a colon.
+    #[error("must have no : where type is 1 (RFC 7617)")]
     Colon,
 }
-
-impl fmt::Display for InvalidCredential {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { max_chars } => write!(formatter, "must be at most {max_chars} characters"),
-            Self::ControlCharacter => formatter.write_str("must have no control characters"),
-            Self::Colon => formatter.write_str("must have no : where type is 1 (RFC 7617)"),
-        }
-    }
-}
-
-impl Error for InvalidCredential {}
 
 /// The authentication scheme of a webhook, `authentication.type` of the API.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -193,17 +163,10 @@ impl Scheme {
     }
 }
 
-/// A number is not that of a [`Scheme`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The number of a [`Scheme`] was expected.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+#[error("must be the integer 1 (Basic) or 2 (Token)")]
 pub struct UnknownScheme;
-
-impl fmt::Display for UnknownScheme {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("must be the integer 1 (Basic) or 2 (Token)")
-    }
-}
-
-impl Error for UnknownScheme {}
 
 /// The HTTP method that a request may ask for. (What an item may hold is less certain; see `distributor`.)
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -213,7 +176,7 @@ pub struct Method {
 }
 
 impl Method {
-    /// Every method there is.
+    /// Every method.
     pub const ALL: [Self; 5] = [
         Self { number: 1, name: "GET" },
         Self { number: 2, name: "POST" },
@@ -253,19 +216,10 @@ impl Method {
     }
 }
 
-/// A number or a name is not that of a [`Method`].
-#[derive(Debug, PartialEq)]
+/// The number or the name of a [`Method`] was expected.
+#[derive(Debug, Error, PartialEq)]
+#[error("must be one of the integers 1 (GET), 2 (POST), 3 (PUT), 4 (PATCH) and 5 (DELETE), or one of these names")]
 pub struct UnknownMethod;
-
-impl fmt::Display for UnknownMethod {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(
-            "must be one of the integers 1 (GET), 2 (POST), 3 (PUT), 4 (PATCH) and 5 (DELETE), or one of these names",
-        )
-    }
-}
-
-impl Error for UnknownMethod {}
 
 /// Returns whether a JSON number is this integer.
 fn is(number: f64, integer: u8) -> bool {
@@ -275,14 +229,14 @@ fn is(number: f64, integer: u8) -> bool {
 /// The hosts that a webhook may name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HostPolicy {
-    /// Only those that are publicly reachable, as far as the text of the URL tells. A name is not resolved here, so
-    /// whoever sends the webhook must check the address that it connects to.
+    /// Only those that are publicly reachable, judged by the text of the URL. A name is not resolved here: the sender of
+    /// the webhook must check the address that it connects to.
     Public,
     /// Private ones too.
     Any,
 }
 
-/// An `http` or `https` URL of nothing but scheme, host and port, in the one spelling that every parser reads alike.
+/// An `http` or `https` URL of only scheme, host and port, in its canonical form, which every parser reads alike.
 #[derive(Debug, PartialEq)]
 pub struct Host(String);
 
@@ -293,7 +247,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The first rule that it breaks, with the plain spelling if that is all.
+    /// The first rule that it breaks, with the canonical form if that is all.
     pub fn new(text: &str, host_policy: HostPolicy) -> Result<Self, InvalidHost> {
         if text.chars().count() > Self::MAX_CHARS {
             return Err(InvalidHost::TooLong);
@@ -312,11 +266,11 @@ impl Host {
             return Err(InvalidHost::PortZero);
         }
         // A default port is not part of what the parser makes of the URL.
-        let plain = url.origin().ascii_serialization();
+        let canonical = url.origin().ascii_serialization();
         let default_port = if url.scheme() == "http" { ":80" } else { ":443" };
         let lower = text.to_ascii_lowercase();
         let given = lower.strip_suffix('/').unwrap_or(&lower);
-        let is_plain = given == plain || given.strip_suffix(default_port) == Some(&plain);
+        let is_canonical = given == canonical || given.strip_suffix(default_port) == Some(&canonical);
         let has_valid_name = match host {
             UrlHost::Domain(name) => is_name(name.strip_suffix('.').unwrap_or(name)),
             UrlHost::Ipv4(_) | UrlHost::Ipv6(_) => true,
@@ -326,8 +280,8 @@ impl Host {
         } else if host_policy == HostPolicy::Public && !is_public(&host) {
             // Before the spelling: the advice on that would be refused next.
             Err(InvalidHost::NotPublic)
-        } else if !is_plain {
-            Err(InvalidHost::NotPlain(plain))
+        } else if !is_canonical {
+            Err(InvalidHost::NotCanonical(canonical))
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -340,48 +294,37 @@ impl Host {
     }
 }
 
-/// Why a text is not a [`Host`].
-#[derive(Debug, PartialEq)]
+/// The reason why a text is not a [`Host`].
+#[derive(Debug, Error, PartialEq)]
 pub enum InvalidHost {
-    /// It is longer than 2,048 characters.
+    /// The limit is arbitrary.
+    #[error("must be at most 2048 characters")]
     TooLong,
     /// It is not an absolute URL, or its host is not valid.
+    #[error("must be an absolute http or https URL with a valid host")]
     NotUrl,
     /// Its scheme is neither `http` nor `https`.
+    #[error("must be an absolute http or https URL")]
     OtherScheme,
-    /// It has user information.
+    /// It has a user name or a password.
+    #[error("must not have user information")]
     UserInformation,
-    /// It has a path, a query or a fragment.
+    /// It has more than scheme, host and port.
+    #[error("must have no path, query or fragment")]
     MoreThanHost,
-    /// Its port is 0.
+    /// Port 0 cannot be connected to.
+    #[error("must have a port from 1 to 65535")]
     PortZero,
     /// Its name is too long, or has a label that is too long or has other characters.
+    #[error("must have a host name of at most 253 characters in labels of 1 to 63 letters, digits, - or _")]
     Name,
     /// It is private by its name or its address.
+    #[error("must be a publicly reachable host")]
     NotPublic,
     /// URL parsers would write it in this way.
-    NotPlain(String),
+    #[error("must be in canonical form: {0}")]
+    NotCanonical(String),
 }
-
-impl fmt::Display for InvalidHost {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::TooLong => "must be at most 2048 characters",
-            Self::NotUrl => "must be an absolute http or https URL with a valid host",
-            Self::OtherScheme => "must be an absolute http or https URL",
-            Self::UserInformation => "must not have user information",
-            Self::MoreThanHost => "must have no path, query or fragment",
-            Self::PortZero => "must have a port from 1 to 65535",
-            Self::Name => {
-                "must have a host name of at most 253 characters in labels of 1 to 63 letters, digits, - or _"
-            }
-            Self::NotPublic => "must be a publicly reachable host",
-            Self::NotPlain(plain) => return write!(formatter, "must be in canonical form: {plain}"),
-        })
-    }
-}
-
-impl Error for InvalidHost {}
 
 /// Returns whether a name has the lengths of RFC 1035, 2.3.4, and only the letters, digits, `-` and `_` of names in use.
 fn is_name(name: &str) -> bool {
@@ -419,10 +362,10 @@ impl Path {
     ///
     /// # Errors
     ///
-    /// The first rule that it breaks, with the plain spelling if that is all.
+    /// The first rule that it breaks, with the canonical form if that is all.
     pub fn new(text: &str) -> Result<Self, InvalidPath> {
         Self::check(text)?;
-        let url = Url::parse(&format!("http://host{text}")).map_err(|_| InvalidPath::NotPath)?;
+        let url = Url::parse(&format!("http://host{text}")).map_err(|_| InvalidPath::NoCanonicalForm)?;
         let (path, query) =
             (&url[url::Position::BeforePath..url::Position::AfterPath], &url[url::Position::AfterPath..]);
         // The URL standard encodes it in paths; the `url` crate does not yet.
@@ -430,9 +373,9 @@ impl Path {
         if plain == *text {
             Ok(Self(text.to_owned()))
         } else if Self::check(&plain).is_ok() {
-            Err(InvalidPath::NotCanonical(Some(plain)))
+            Err(InvalidPath::NotCanonical(plain))
         } else {
-            Err(InvalidPath::NotCanonical(None))
+            Err(InvalidPath::NoCanonicalForm)
         }
     }
 
@@ -463,43 +406,31 @@ impl Path {
     }
 }
 
-/// Why a text is not a [`Path`].
-#[derive(Debug, PartialEq)]
+/// The reason why a text is not a [`Path`].
+#[derive(Debug, Error, PartialEq)]
 pub enum InvalidPath {
-    /// It is longer than 2,048 characters.
+    /// The limit is arbitrary.
+    #[error("must be at most 2048 characters")]
     TooLong,
-    /// It starts with something else than one `/`.
+    /// `//` would start an authority (RFC 3986, 4.2).
+    #[error("must start with one /")]
     Start,
-    /// It has a fragment or a backslash.
+    /// It has a `#` or a `\`.
+    #[error("must have no fragment and no backslash")]
     FragmentOrBackslash,
     /// It has a `%` without two hexadecimal digits.
+    #[error("must have two hexadecimal digits after every %")]
     Escape,
     /// It has a control character, encoded or not.
+    #[error("must have no control character, encoded or not")]
     ControlCharacter,
-    /// It is not the path of a URL.
-    NotPath,
-    /// URL parsers would write it in this way, if they would write a valid path.
-    NotCanonical(Option<String>),
+    /// URL parsers would write it in this way.
+    #[error("must be in canonical form: {0}")]
+    NotCanonical(String),
+    /// URL parsers would write it in another way, which is not a valid path.
+    #[error("must be in canonical form: without dot segments, and percent-encoded where a URL requires it")]
+    NoCanonicalForm,
 }
-
-impl fmt::Display for InvalidPath {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::TooLong => "must be at most 2048 characters",
-            Self::Start => "must start with one /",
-            Self::FragmentOrBackslash => "must have no fragment and no backslash",
-            Self::Escape => "must have two hexadecimal digits after every %",
-            Self::ControlCharacter => "must have no control character, encoded or not",
-            Self::NotPath => "must be the path of a URL",
-            Self::NotCanonical(Some(plain)) => return write!(formatter, "must be in canonical form: {plain}"),
-            Self::NotCanonical(None) => {
-                "must be in canonical form: without dot segments, and percent-encoded where a URL requires it"
-            }
-        })
-    }
-}
-
-impl Error for InvalidPath {}
 
 fn starts_with_hex_octet(text: &str) -> bool {
     matches!(text.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
@@ -597,10 +528,10 @@ mod tests {
             ("/a?b c", "/a?b%20c"),
             ("/<a>", "/%3Ca%3E"),
         ] {
-            assert_eq!(Path::new(path).err(), Some(InvalidPath::NotCanonical(Some((*plain).to_owned()))));
+            assert_eq!(Path::new(path).err(), Some(InvalidPath::NotCanonical((*plain).to_owned())));
         }
         // Its plain spelling would be refused next.
-        assert_eq!(Path::new("/a/..//b").err(), Some(InvalidPath::NotCanonical(None)));
+        assert_eq!(Path::new("/a/..//b").err(), Some(InvalidPath::NoCanonicalForm));
     }
 
     #[test]

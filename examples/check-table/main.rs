@@ -10,9 +10,9 @@ use std::time::SystemTime;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{self, retry::RetryConfig};
 use aws_sdk_dynamodb::types::AttributeValue;
-use testing::table::{Attributes, deviations};
+use testing::store::table::{Attributes, deviations};
 use update_distributor::clients::Clients;
-use update_distributor::config::Aws;
+use update_distributor::config::aws;
 use update_distributor::error::chain;
 
 const HELP: &str = "\
@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let aws = match Aws::from_env(env::var_os) {
+    let aws = match aws(env::var_os) {
         Ok(aws) => aws,
         Err(error) => {
             eprintln!("{error}");

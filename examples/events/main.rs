@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use testing::embedded::{AT, NODE, TABLE};
 use testing::issuer::{AUDIENCE, ISSUER, Issuer};
-use testing::request::{FRONT_ENDS, FrontEnd, READ, REMOVE, Request, SET};
+use testing::lambda::request::{FRONT_ENDS, FrontEnd, READ, REMOVE, Request, SET};
+use testing::store::embedded::{AT, NODE, TABLE};
 
 /// 2099-12-31T23:59:59Z
 const EXPIRES: u64 = 4_102_444_799;

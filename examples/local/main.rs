@@ -5,14 +5,15 @@
 // What an example does is print, and what it cannot start with ends it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use testing::{embedded, gateway, issuer};
+use testing::issuer;
+use testing::lambda::{self, gateway};
+use testing::store::embedded;
 use tokio::net::TcpListener;
-use update_distributor::config::{Config, Platform};
+use update_distributor::config::Platform;
 use update_distributor::handler::App;
 use update_distributor::log::{Log, Writer, enable_diagnostics};
 
@@ -88,25 +89,13 @@ async fn serve(options: Options) -> Result<(), String> {
     let issuer = issuer::Issuer::new("local");
     let token = issuer.sign(&issuer::claims(embedded::NODE, 12 * HOUR));
 
-    let jwks = issuer.jwks();
-    let config = Config::from_env(|name| {
-        let value = match name {
-            "TABLE_NAME" => embedded::TABLE,
-            "TOKEN_ISSUER" => issuer::ISSUER,
-            "TOKEN_AUDIENCE" => issuer::AUDIENCE,
-            "TOKEN_JWKS" => &jwks,
-            "AWS_REGION" => "eu-central-1",
-            _ => return None,
-        };
-        Some(OsString::from(value))
-    });
-    let config = config.map_err(|error| error.to_string())?;
+    let config = lambda::config(&lambda::settings(&issuer.jwks()));
     let platform = Platform::from_env(std::env::var_os);
     let writer = Arc::new(Writer::new(platform.log_level, platform.log_json, Box::new(io::stdout())));
     enable_diagnostics(Arc::clone(&writer));
     // There is nothing here that collects metrics.
     let log = Log::new(writer, None);
-    let app = Arc::new(App::new(config, embedded::clients(&store.endpoint()).await, log).await);
+    let app = Arc::new(App::start(config, embedded::clients(&store.endpoint()).await, log).await);
 
     println!("{}", introduction(&url, &store.endpoint(), &token));
     gateway::serve(listener, app).await;

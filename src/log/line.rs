@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn no_line_is_too_long() {
         for char in ["a", "\"", "\\", "\u{e4}", "\u{1f600}", "\n"] {
-            for length in [13_000, 13_290, 13_296, 13_300, 1_000_000] {
+            for length in [13_000, 13_290, 13_296, 13_300, 30_000] {
                 for json in [true, false] {
                     let text = char.repeat(length);
                     let line = line(Level::Info, json, |line| {

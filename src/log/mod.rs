@@ -1,6 +1,6 @@
-//! The one line per request, and the settings of every other line.
+//! The one line per request, and the writer of every line.
 //!
-//! Tokens, passwords and bodies never get here: only the fields of [`Entry`] are logged of a request.
+//! Only the fields of [`Entry`] are logged of a request: no token, password or body is among them.
 
 mod diagnostics;
 mod line;
@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::event::InvalidEvent;
 use crate::excerpt::excerpt;
 use crate::problem::Code;
-use crate::store::Call;
+use crate::store::StoreCalls;
 pub use diagnostics::enable_diagnostics;
 pub use line::Writer;
 use metrics::Metrics;
@@ -23,7 +24,7 @@ use metrics::Metrics;
 pub enum Level {
     /// As `Debug`: there is nothing below it.
     Trace,
-    /// The lines of libraries at info and above, too.
+    /// Also the lines of libraries at info and above.
     Debug,
     /// One line per request.
     Info,
@@ -62,7 +63,7 @@ impl Level {
     }
 }
 
-/// The lines of requests and of events that are none.
+/// The lines of invocations: requests, and events that are not HTTP.
 pub struct Log {
     writer: Arc<Writer>,
     metrics: Option<Metrics>,
@@ -79,7 +80,7 @@ pub struct Entry {
     pub xray_trace_id: Option<String>,
     /// `set`, `remove` or `read`.
     pub operation: Option<&'static str>,
-    /// The id in the path, once it is known to be one.
+    /// The id in the path, if it is valid.
     pub distributor_id: Option<Uuid>,
     /// The node that a verified token names.
     pub node_id: Option<Uuid>,
@@ -87,8 +88,8 @@ pub struct Entry {
     pub subject: Option<String>,
     /// Whether this is the first request of the process.
     pub cold_start: bool,
-    /// The call of the store, if one was made.
-    pub call: Option<Call>,
+    /// The calls of the store, if any was made.
+    pub store_calls: Option<StoreCalls>,
     /// Detail for operators.
     pub reason: Option<String>,
 }
@@ -103,9 +104,9 @@ impl Log {
 
     /// Writes the line of a request whose response was `problem`, or 200.
     pub fn request(&self, entry: &Entry, problem: Option<Code>, duration: Duration) {
-        let (code, status) = problem.map_or(("ok", 200), |code| (code.name(), code.status()));
-        let call = entry.call.as_ref();
-        let (duration, store) = (milliseconds(duration), call.map(|call| milliseconds(call.duration)));
+        let (code, status) = problem.map_or(("ok", 200), |code| (code.name(), code.status().as_u16()));
+        let calls = entry.store_calls.as_ref();
+        let (duration, store) = (milliseconds(duration), calls.map(|calls| milliseconds(calls.duration)));
         self.writer.line(if status >= 500 { Level::Warn } else { Level::Info }, |line| {
             line.field("request_id", excerpt(&entry.request_id));
             line.field("gateway_request_id", entry.gateway_request_id.as_deref().map(excerpt));
@@ -119,10 +120,10 @@ impl Log {
             line.field("xray_trace_id", entry.xray_trace_id.as_deref().map(excerpt));
             line.field("duration_ms", duration);
             line.field("store_ms", store);
-            line.field("store_attempts", call.map(|call| call.attempts));
-            line.field("error_code", call.and_then(|call| call.error_code.as_deref()).map(excerpt));
-            line.field("error_status", call.and_then(|call| call.error_status));
-            line.field("aws_request_id", call.and_then(|call| call.aws_request_id.as_deref()).map(excerpt));
+            line.field("store_attempts", calls.map(|calls| calls.attempts));
+            line.field("error_code", calls.and_then(|calls| calls.error_code.as_deref()).map(excerpt));
+            line.field("error_status", calls.and_then(|calls| calls.error_status));
+            line.field("aws_request_id", calls.and_then(|calls| calls.aws_request_id.as_deref()).map(excerpt));
             line.field("cold_start", entry.cold_start);
             if let Some(metrics) = &self.metrics {
                 line.field("Requests", 1);
@@ -135,10 +136,10 @@ impl Log {
     }
 
     /// Writes the line of an event that is not a request.
-    pub fn invalid_event(&self, request_id: &str, message: &str) {
+    pub fn invalid_event(&self, request_id: &str, error: &InvalidEvent) {
         self.writer.line(Level::Error, |line| {
             line.field("request_id", excerpt(request_id));
-            line.field("message", message);
+            line.field("message", error.to_string());
         });
     }
 }

@@ -8,42 +8,19 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use crate::distributor::{Distributor, Scalar, StoredAuthentication, StoredMeta};
+use crate::distributor::{Distributor, NumberOrText, StoredAuthentication, StoredMeta};
 use crate::update::Change;
 use crate::webhook::{Authentication, Meta, Method};
 
 /// The attributes of an item, or of a map in it.
 pub type Attributes = HashMap<String, AttributeValue>;
 
-/// A [`Change`] in the form of the table.
-#[derive(Debug)]
-pub enum Edit {
-    /// The item is only read.
-    Nothing,
-    /// The attribute `meta` is removed.
-    Remove,
-    /// The attribute `meta` is set to this map.
-    Set(Attributes),
-}
-
-impl Edit {
-    /// Returns whether `item` already has the `meta` that this edit would leave.
-    pub fn is_applied_to(&self, item: &Attributes) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Remove => !item.contains_key("meta"),
-            Self::Set(meta) => map(item, "meta") == Some(meta),
-        }
-    }
-}
-
-impl From<Change> for Edit {
-    fn from(change: Change) -> Self {
-        match change {
-            Change::Keep => Self::Nothing,
-            Change::Remove => Self::Remove,
-            Change::Set(meta) => Self::Set(meta_attributes(meta)),
-        }
+/// Returns whether `item` already has the `meta` that this change would leave.
+pub fn is_applied(change: &Change<Attributes>, item: &Attributes) -> bool {
+    match change {
+        Change::Keep => false,
+        Change::Remove => !item.contains_key("meta"),
+        Change::Set(meta) => map(item, "meta") == Some(meta),
     }
 }
 
@@ -88,28 +65,29 @@ fn map<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Attributes> {
     attributes.get(name)?.as_m().ok()
 }
 
-/// A stored integer is returned as its name; a stored name, and a number of no method, as they are.
-fn method(meta: &Attributes) -> Option<Scalar> {
+/// Returns a stored method by its name. A stored name, and a number that is not a method's, are returned as they are.
+fn method(meta: &Attributes) -> Option<NumberOrText> {
     let number = meta.get("method").and_then(|attribute| attribute.as_n().ok());
     match number.and_then(|number| Method::from_number(number.parse().ok()?).ok()) {
-        Some(method) => Some(Scalar::Text(method.name().to_owned())),
+        Some(method) => Some(NumberOrText::Text(method.name().to_owned())),
         None => scalar(meta, "method"),
     }
 }
 
-fn scalar(attributes: &Attributes, name: &str) -> Option<Scalar> {
+fn scalar(attributes: &Attributes, name: &str) -> Option<NumberOrText> {
     match attributes.get(name)? {
         AttributeValue::N(number) => Some(match serde_json::from_str(number) {
-            Ok(number) => Scalar::Number(number),
-            // DynamoDB's numbers reach further than an `f64` is exact, but every one has its digits.
-            Err(_) => Scalar::Text(number.clone()),
+            Ok(number) => NumberOrText::Number(number),
+            // Numbers beyond those of an `f64` are returned as their digits.
+            Err(_) => NumberOrText::Text(number.clone()),
         }),
-        AttributeValue::S(text) => Some(Scalar::Text(text.clone())),
+        AttributeValue::S(text) => Some(NumberOrText::Text(text.clone())),
         _ => None,
     }
 }
 
-fn meta_attributes(Meta { host, path, method, authentication }: Meta) -> Attributes {
+/// Returns `meta` as it is stored.
+pub fn meta_attributes(Meta { host, path, method, authentication }: Meta) -> Attributes {
     attributes([
         ("host", host.map(|host| AttributeValue::S(host.into_string()))),
         ("path", path.map(|path| AttributeValue::S(path.into_string()))),

@@ -1,18 +1,16 @@
 //! The one conditional `UpdateItem`, and the protocol that makes its responses true.
 //!
-//! Every write carries a version, `updated_at`, that must be greater than the stored one. So an attempt that arrives
-//! late, after the response to its request or without one, finds a version that is not less than its own and changes
-//! nothing.
-//! Where the stored version is not less than the clock's time, the write is made again as a compare-and-swap on the
-//! stored version. See [`Store::update`].
+//! Every write carries a version, `updated_at`, that must be greater than the stored one. An attempt that arrives late
+//! therefore finds an equal or newer version, and its condition fails. [`decision`] says what follows from the item that
+//! it fails on; the loop here only calls.
 
 pub mod version;
 
+mod decision;
 mod expression;
 mod item;
 mod retry;
 
-use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -24,6 +22,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, http_client_fn};
+use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 use uuid::Uuid;
@@ -32,10 +31,12 @@ use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::distributor::Distributor;
 use crate::error::chain;
+use crate::excerpt::excerpt;
 use crate::problem::{Code, Problem};
-use crate::update::{Access, IfMatch, Update};
-use expression::{Expected, express};
-use item::{Attributes, Edit};
+use crate::update::{Access, Change, Update};
+use decision::{Decision, Proposal, decide};
+use expression::{Expected, with_expressions};
+use item::Attributes;
 use retry::{Effect, Failure};
 
 /// The limit for one attempt.
@@ -57,7 +58,7 @@ pub struct Store {
 
 /// The calls of one request, for the log.
 #[derive(Debug, Default)]
-pub struct Call {
+pub struct StoreCalls {
     /// Their duration, retries included.
     pub duration: Duration,
     /// The number of attempts.
@@ -68,32 +69,35 @@ pub struct Call {
     pub error_status: Option<u16>,
     /// The store's id of that request, if it responded.
     pub aws_request_id: Option<String>,
-    /// Whether an attempt that failed may have been carried out, or may still be.
+}
+
+/// What is known of the attempts of one request so far.
+#[derive(Debug, Default)]
+struct Attempts {
+    /// Whether one that failed may have been carried out, or may still be.
     may_have_arrived: bool,
-    /// Whether an attempt had no response. Its connection may have died while the process was frozen, as may others that
-    /// were kept then.
+    /// Whether one had no response. Its connection may have died while the process was frozen, as may others that were
+    /// kept then.
     lost_response: bool,
 }
 
 /// The failure of the priming call.
-#[derive(Debug)]
-pub struct PrimeError {
-    code: String,
-    status: Option<u16>,
-    cause: String,
+#[derive(Debug, Error)]
+pub enum PrimeError {
+    /// The call failed in another way than by its condition.
+    #[error("{code}{}: {cause}", status.map(|status| format!(", status {status}")).unwrap_or_default())]
+    Failed {
+        /// The code of the store's error, or the kind of failure.
+        code: String,
+        /// The HTTP status, if the store responded.
+        status: Option<u16>,
+        /// The text of the error.
+        cause: String,
+    },
+    /// The deadline came first.
+    #[error("not done in time")]
+    TimedOut,
 }
-
-impl fmt::Display for PrimeError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, status, cause } = self;
-        match status {
-            Some(status) => write!(formatter, "{code}, status {status}: {cause}"),
-            None => write!(formatter, "{code}: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for PrimeError {}
 
 impl Store {
     /// Creates a client for the table. It sets its own timeouts and makes its own attempts; those of the environment
@@ -121,34 +125,30 @@ impl Store {
         }
     }
 
-    /// Opens the connection by a call whose condition can never hold. Its failure is the success.
+    /// Opens the connection with a call whose condition never holds; the failed condition is the expected result.
     ///
     /// # Errors
     ///
-    /// Any other failure.
-    pub async fn prime(&self) -> Result<(), PrimeError> {
+    /// Any other result, and `deadline`.
+    pub async fn prime(&self, deadline: Instant) -> Result<(), PrimeError> {
         let request = || {
             let request = self.update_item(Uuid::nil()).return_values(ReturnValue::None);
             request.condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
         };
-        match self.attempt(request, &mut Call::default()).await {
-            Err(error) if !is_condition_failure(&error) => {
+        let (mut attempts, mut calls) = (Attempts::default(), StoreCalls::default());
+        match timeout_at(deadline, self.attempt(request, &mut attempts, &mut calls)).await {
+            Ok(Err(error)) if !is_condition_failure(&error) => {
                 let Failure { code, status, .. } = Failure::of(&error);
                 // Nothing of a caller is in this request, so nothing of one can be in its error.
-                Err(PrimeError { code, status, cause: cause(&error) })
+                Err(PrimeError::Failed { code, status, cause: excerpt(&cause(&error)).to_owned() })
             }
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(PrimeError::TimedOut),
         }
     }
 
-    /// Carries out an update, unless `deadline` comes first.
-    ///
-    /// One call does it, except where the stored `updated_at` is not before the clock's time, because the clock is
-    /// behind, two writes share a microsecond, or another program wrote something else there. Then the write is made
-    /// again on the condition that the item is still at the stored version, with the first version after that or,
-    /// where the stored one is not in our form, with the clock's time, until it succeeds or is refused for another
-    /// reason. Where that fails because others write at the same time, and the clock is not behind, the write is made
-    /// again with the clock's time, so that it does not lose against each of them.
+    /// Carries out an update, unless `deadline` comes first. One call does it, except where the stored `updated_at` is not
+    /// before the clock's time.
     ///
     /// # Errors
     ///
@@ -157,78 +157,47 @@ impl Store {
     ///   asks for.
     /// - `store_unavailable`: whether something was written is unknown, or the store could not be asked.
     /// - `internal_error`: the store refused, and nothing was written.
-    pub async fn update(&self, update: Update, deadline: Instant, call: &mut Call) -> Result<Distributor, Problem> {
+    pub async fn update(
+        &self,
+        update: Update,
+        deadline: Instant,
+        calls: &mut StoreCalls,
+    ) -> Result<Distributor, Problem> {
         let started = Instant::now();
         let result =
-            if started < deadline { timeout_at(deadline, self.carry_out(update, call)).await.ok() } else { None };
-        call.duration = started.elapsed();
+            if started < deadline { timeout_at(deadline, self.carry_out(update, calls)).await.ok() } else { None };
+        calls.duration = started.elapsed();
         result.unwrap_or_else(|| {
-            call.error_code = Some("DeadlineExceeded".to_owned());
+            calls.error_code = Some("DeadlineExceeded".to_owned());
             Err(unavailable())
         })
     }
 
-    async fn carry_out(&self, update: Update, call: &mut Call) -> Result<Distributor, Problem> {
-        let Update { id, access, if_match, change } = update;
-        let edit = Edit::from(change);
-        let mut expected = Expected::Requested;
-        let mut version = version::at(self.clock.now());
-        let mut repetitions = 0;
+    async fn carry_out(&self, update: Update, calls: &mut StoreCalls) -> Result<Distributor, Problem> {
+        let update = update.map(item::meta_attributes);
+        let mut proposal = Proposal::first(self.clock.now());
+        let mut attempts = Attempts::default();
         loop {
-            let request = || express(self.update_item(id), access, &if_match, &edit, &expected, &version);
-            let item = match self.attempt(request, call).await {
+            let Proposal { expected, version, .. } = &proposal;
+            let request = || with_expressions(self.update_item(update.id), &update, expected, version);
+            let item = match self.attempt(request, &mut attempts, calls).await {
                 Ok(UpdateItemOutput { attributes: Some(item), .. }) if !item.is_empty() => {
-                    self.warn_if_far_ahead(id, &expected);
-                    return Ok(item::distributor(id, &item));
+                    self.warn_if_far_ahead(update.id, expected);
+                    return Ok(item::distributor(update.id, &item));
                 }
                 // Without an item; every item has a key.
-                Ok(_) => return unreturned(id, access, &edit, version),
-                Err(error) => old_item(error, call)?,
+                Ok(_) => return unreturned(&update, proposal.version),
+                Err(error) => old_item(&error, &attempts, calls)?,
             };
-            let Some(item) = item else {
-                return Err(not_found().because("absent"));
+            proposal = match decide(&update, &proposal, attempts.may_have_arrived, item.as_ref(), self.clock.now()) {
+                Decision::Respond(distributor) => return Ok(distributor),
+                Decision::Refuse(problem) => return Err(problem),
+                Decision::Retry(proposal) => proposal,
             };
-            if let Access::Node(node) = access
-                && item::string(&item, "node_id") != Some(&node.to_string())
-            {
-                return Err(not_found().because("other_node"));
-            }
-            let stored = item::string(&item, "updated_at");
-            let is_applied = edit.is_applied_to(&item);
-            if !if_match.allows(stored) {
-                let distributor = item::distributor(id, &item);
-                // RFC 9110, 13.1.1: the change has been made already, by an earlier attempt, by this request when it was
-                // sent before, or by another that asked for the same.
-                return if is_applied { Ok(distributor) } else { Err(precondition_failed(&distributor)) };
-            }
-            // The response to an earlier attempt was lost, and this one has found what that has written. (With tags, a
-            // version that they allow was there before.)
-            if if_match == IfMatch::Any && call.may_have_arrived && is_applied && stored == Some(&version) {
-                return Ok(item::distributor(id, &item));
-            }
-            if matches!(edit, Edit::Nothing) {
-                // All of its condition holds for the item that the store returned: a contradiction.
-                return Err(unavailable());
-            }
-            (expected, version) = self.next(stored, repetitions);
             // The first repetition nearly always succeeds. More are needed only where others write at the same time.
-            if repetitions > 0 && matches!(expected, Expected::Stored(_)) {
+            if proposal.repetitions > 1 && matches!(proposal.expected, Expected::Stored(_)) {
                 backoff(1).await;
             }
-            repetitions += 1;
-        }
-    }
-
-    /// Returns the condition and the version with which to write over the stored version, after so many repetitions.
-    fn next(&self, stored: Option<&str>, repetitions: u32) -> (Expected, String) {
-        let now = version::at(self.clock.now());
-        match stored.map(|stored| (stored, version::after(stored))) {
-            None => (Expected::Requested, now),
-            Some((stored, None)) => (Expected::Stored(stored.to_owned()), now),
-            // Others write so often that the stored version has changed again each time. The clock is not behind, so a
-            // later time takes precedence over all that were stamped before.
-            Some((stored, Some(_))) if repetitions > 0 && *now > *stored => (Expected::Requested, now),
-            Some((stored, Some(after))) => (Expected::Stored(stored.to_owned()), after),
         }
     }
 
@@ -245,12 +214,13 @@ impl Store {
     async fn attempt(
         &self,
         request: impl Fn() -> UpdateItemFluentBuilder,
-        call: &mut Call,
+        attempts: &mut Attempts,
+        calls: &mut StoreCalls,
     ) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
         let mut attempt = 1;
         loop {
-            call.attempts += 1;
-            let result = if call.lost_response || attempt == MAX_ATTEMPTS {
+            calls.attempts += 1;
+            let result = if attempts.lost_response || attempt == MAX_ATTEMPTS {
                 let unpooled = config::Builder::new().http_client(self.unpooled.clone());
                 request().customize().config_override(unpooled).send().await
             } else {
@@ -264,9 +234,9 @@ impl Store {
             match failure.effect {
                 Effect::Refused => return result,
                 Effect::NotAttempted => {}
-                Effect::Unknown => call.may_have_arrived = true,
+                Effect::Unknown => attempts.may_have_arrived = true,
             }
-            call.lost_response |= failure.status.is_none();
+            attempts.lost_response |= failure.status.is_none();
             backoff(attempt).await;
             attempt += 1;
         }
@@ -285,20 +255,21 @@ async fn backoff(attempt: u32) {
 ///
 /// # Errors
 ///
-/// The problem of any other error, which is recorded in `call`.
-fn old_item(error: SdkError<UpdateItemError>, call: &mut Call) -> Result<Option<Attributes>, Problem> {
-    let failure = Failure::of(&error);
-    if let SdkError::ServiceError(context) = error
-        && let UpdateItemError::ConditionalCheckFailedException(mut failed) = context.into_err()
-    {
-        return Ok(failed.item.take().filter(|item| !item.is_empty()));
+/// The problem of any other error, which is recorded in `calls`.
+fn old_item(
+    error: &SdkError<UpdateItemError>,
+    attempts: &Attempts,
+    calls: &mut StoreCalls,
+) -> Result<Option<Attributes>, Problem> {
+    if let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() {
+        return Ok(failed.item().filter(|item| !item.is_empty()).cloned());
     }
-    let may_have_arrived = call.may_have_arrived;
-    call.error_code = Some(failure.code);
-    call.error_status = failure.status;
-    call.aws_request_id = failure.aws_request_id;
+    let failure = Failure::of(error);
+    calls.error_code = Some(failure.code);
+    calls.error_status = failure.status;
+    calls.aws_request_id = failure.aws_request_id;
     match failure.effect {
-        Effect::Refused if !may_have_arrived => {
+        Effect::Refused if !attempts.may_have_arrived => {
             Err(Problem::new(Code::InternalError, "the distributor could not be updated"))
         }
         Effect::Refused | Effect::NotAttempted | Effect::Unknown => Err(unavailable()),
@@ -310,25 +281,17 @@ fn old_item(error: SdkError<UpdateItemError>, call: &mut Call) -> Result<Option<
 /// # Errors
 ///
 /// `store_unavailable` for a read: nothing was seen.
-fn unreturned(id: Uuid, access: Access, edit: &Edit, version: String) -> Result<Distributor, Problem> {
-    let meta = match edit {
-        Edit::Nothing => return Err(unavailable()),
-        Edit::Remove => None,
-        Edit::Set(meta) => Some(item::meta(meta)),
+fn unreturned(update: &Update<Attributes>, version: String) -> Result<Distributor, Problem> {
+    let meta = match &update.change {
+        Change::Keep => return Err(unavailable()),
+        Change::Remove => None,
+        Change::Set(meta) => Some(item::meta(meta)),
     };
-    let node_id = match access {
+    let node_id = match update.access {
         Access::AnyNode => None,
         Access::Node(node) => Some(node.to_string()),
     };
-    Ok(Distributor { id, node_id, meta, created_at: None, updated_at: Some(version) })
-}
-
-fn not_found() -> Problem {
-    Problem::new(Code::DistributorNotFound, "the caller has no such distributor")
-}
-
-fn precondition_failed(distributor: &Distributor) -> Problem {
-    Problem::precondition_failed(distributor.entity_tag())
+    Ok(Distributor { id: update.id, node_id, meta, created_at: None, updated_at: Some(version) })
 }
 
 fn unavailable() -> Problem {

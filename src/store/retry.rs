@@ -1,4 +1,4 @@
-//! Failed calls: what each failure says of the write, and whether another attempt may help.
+//! Failed calls: the effect that each may have had, and whether another attempt may succeed.
 
 use std::error::Error;
 
@@ -30,7 +30,7 @@ pub struct Failure {
 pub enum Effect {
     /// The store refused it: nothing was written, and the same request would be refused again.
     Refused,
-    /// The store did not get to it: nothing was written, and another attempt may succeed.
+    /// The store did not carry it out: nothing was written, and another attempt may succeed.
     NotAttempted,
     /// It may have been written, or may still be, and another attempt may succeed.
     Unknown,
@@ -56,7 +56,7 @@ impl Failure {
     }
 }
 
-/// Returns what an error response says of the write.
+/// Returns the effect of an attempt that the store responded to with an error.
 fn effect(status: u16, code: &str) -> Effect {
     /// Conflicts with other requests, which the SDK does not retry by itself.
     const CONFLICTS: [&str; 2] = ["ReplicatedWriteConflictException", "TransactionConflictException"];
@@ -71,7 +71,7 @@ fn effect(status: u16, code: &str) -> Effect {
     }
 }
 
-/// Returns what is known of the write where there is no response.
+/// Returns the effect of an attempt without a response.
 fn dispatch_effect(failure: &DispatchFailure, error: &SdkError<UpdateItemError>) -> Effect {
     let mut client_errors = sources(error).filter_map(|source| source.downcast_ref::<legacy::Error>());
     match client_errors.next() {
@@ -81,7 +81,7 @@ fn dispatch_effect(failure: &DispatchFailure, error: &SdkError<UpdateItemError>)
         None if failure.is_io() || failure.is_timeout() => Effect::Unknown,
         // Without an error of the HTTP client, it was the SDK that failed, before anything was sent.
         None => match sources(error).find_map(<dyn Error>::downcast_ref) {
-            // No repetition of the request would help, and neither does it where an endpoint cannot be resolved.
+            // The endpoint cannot be resolved, or the request cannot be built: another attempt would fail in the same way.
             Some(CredentialsError::InvalidConfiguration(_)) | None => Effect::Refused,
             Some(_) => Effect::NotAttempted,
         },

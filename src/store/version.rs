@@ -27,10 +27,10 @@ pub fn is_far_ahead(version: &str, now: SystemTime) -> bool {
     parse(version).is_some_and(|time| SystemTime::from(time) > now + MAX_AHEAD)
 }
 
-/// Parses a version in our form: what is not exactly the text that [`at`] would write for its time is not.
+/// Parses a version in our form: exactly the text that [`at`] would write for its time.
 fn parse(version: &str) -> Option<DateTime<Utc>> {
     let parsed = DateTime::parse_from_rfc3339(version).ok()?;
-    // By way of its number, since a leap second is a time of its own to `chrono` and has no number.
+    // Through the timestamp: `chrono` keeps a leap second apart, a timestamp cannot.
     let time = DateTime::from_timestamp_micros(parsed.timestamp_micros())?;
     (format(time) == version).then_some(time)
 }

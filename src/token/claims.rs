@@ -7,16 +7,17 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Caller, invalid};
-use crate::json::Members;
-use crate::problem::{Code, Problem};
-use crate::update::{Access, hyphenated_uuid};
+use super::Caller;
+use super::error::{Forbidden, InvalidToken};
+use crate::hyphenated_uuid;
+use crate::json::UniqueMembers;
+use crate::update::Access;
 
 /// The allowed difference between the issuer's clock and ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The rules that the claims of every token must satisfy.
-pub struct Rules {
+pub struct ClaimRules {
     /// Accepted `iss`.
     pub issuers: Vec<String>,
     /// Accepted `aud`.
@@ -49,7 +50,7 @@ impl ClaimName {
         Some(Self::Pointer(first.replace("~1", "/").replace("~0", "~"), rest))
     }
 
-    fn find(&self, claims: &Members<'_>) -> Option<Value> {
+    fn find(&self, claims: &UniqueMembers<'_>) -> Option<Value> {
         let (name, rest) = match self {
             Self::Member(name) => (name, ""),
             Self::Pointer(name, rest) => (name, &**rest),
@@ -59,31 +60,31 @@ impl ClaimName {
     }
 }
 
-impl Rules {
+impl ClaimRules {
     /// Returns the issuer that the claims name, if it is accepted. Before the signature has been verified, it only
     /// selects the keys.
     ///
     /// # Errors
     ///
-    /// `invalid_token` if it is not accepted.
-    pub fn issuer(&self, claims: &Members<'_>) -> Result<&str, Problem> {
-        let issuer: Option<String> = claims.read("iss").map_err(|_| invalid_type())?;
+    /// It is not accepted.
+    pub fn issuer(&self, claims: &UniqueMembers<'_>) -> Result<&str, InvalidToken> {
+        let issuer: Option<String> = claims.read("iss").map_err(|_| InvalidToken::ClaimType)?;
         let accepted = self.issuers.iter().find(|accepted| Some(*accepted) == issuer.as_ref());
-        accepted.map(String::as_str).ok_or_else(|| invalid("the token is from another issuer"))
+        accepted.map(String::as_str).ok_or(InvalidToken::Issuer)
     }
 
     /// Validates at `now` the claims of an issuer that [`issuer`](Self::issuer) has accepted.
     ///
     /// # Errors
     ///
-    /// `invalid_token`. What a valid token does not allow is in the [`Caller`].
-    pub fn validate(&self, claims: &Members<'_>, now: SystemTime) -> Result<Caller, Problem> {
-        let string = |name: &str| claims.read::<String>(name).map_err(|_| invalid_type());
-        let strings = |name: &str| claims.read::<Strings>(name).map_err(|_| invalid_type());
-        // NumericDate: seconds since the epoch, in any notation of JSON.
-        let date = |name: &str| claims.read::<f64>(name).map_err(|_| invalid_type());
+    /// The first rule that they break. What a valid token does not allow is in the [`Caller`].
+    pub fn validate(&self, claims: &UniqueMembers<'_>, now: SystemTime) -> Result<Caller, InvalidToken> {
+        let string = |name: &str| claims.read::<String>(name).map_err(|_| InvalidToken::ClaimType);
+        let strings = |name: &str| claims.read::<Strings>(name).map_err(|_| InvalidToken::ClaimType);
+        // NumericDate (RFC 7519, 2): seconds since the epoch, a JSON number in any notation.
+        let date = |name: &str| claims.read::<f64>(name).map_err(|_| InvalidToken::ClaimType);
 
-        // All of them are read before any is validated: one of a wrong type refuses the token, whether or not it matters.
+        // All of them are read before any is validated: a wrong type refuses the token, whether or not the claim matters.
         let audience = strings("aud")?.filter(|audience| !audience.is_empty());
         let (expires, not_before, issued_at) = (date("exp")?, date("nbf")?, date("iat")?);
         let (client, token_use) = (string("client_id")?, string("token_use")?);
@@ -94,20 +95,20 @@ impl Rules {
             None => client.is_some_and(|client| self.audience.contains(&client)),
         };
         if !accepted {
-            return Err(invalid("the token is for another audience"));
+            return Err(InvalidToken::Audience);
         }
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let leeway = LEEWAY.as_secs_f64();
         match expires {
-            None => return Err(invalid("the token has no expiry time")),
-            Some(expires) if now >= expires + leeway => return Err(invalid("the token has expired")),
+            None => return Err(InvalidToken::NoExpiry),
+            Some(expires) if now >= expires + leeway => return Err(InvalidToken::Expired),
             Some(_) => {}
         }
         if [not_before, issued_at].into_iter().flatten().any(|start| now + leeway < start) {
-            return Err(invalid("the token is not valid yet"));
+            return Err(InvalidToken::NotYetValid);
         }
         if token_use.is_some_and(|token_use| token_use == "id") {
-            return Err(invalid("ID tokens are not accepted"));
+            return Err(InvalidToken::IdToken);
         }
 
         let has_scope = |required: &str| {
@@ -115,20 +116,20 @@ impl Rules {
             words.any(|scope| scope == required)
         };
         let access = match &self.scope {
-            Some(required) if !has_scope(required) => Err(Problem::insufficient_scope(required)),
+            Some(required) if !has_scope(required) => Err(Forbidden::Scope { required: required.clone() }),
             _ => self.access(claims),
         };
         Ok(Caller { subject: string("sub").ok().flatten(), access })
     }
 
-    fn access(&self, claims: &Members<'_>) -> Result<Access, Problem> {
+    fn access(&self, claims: &UniqueMembers<'_>) -> Result<Access, Forbidden> {
         let Some(claim) = &self.node_claim else { return Ok(Access::AnyNode) };
         let node = claim.find(claims).as_ref().and_then(node);
-        node.map(Access::Node).ok_or_else(|| Problem::new(Code::NodeClaimMissing, "the token does not name its node"))
+        node.map(Access::Node).ok_or(Forbidden::Node)
     }
 }
 
-/// A hyphenated UUID in a string, or in an array with nothing else in it.
+/// Returns a hyphenated UUID in a string, or in an array with one entry.
 fn node(claim: &Value) -> Option<Uuid> {
     let claim = match claim {
         Value::Array(values) => match &values[..] {
@@ -137,7 +138,7 @@ fn node(claim: &Value) -> Option<Uuid> {
         },
         other => other,
     };
-    claim.as_str().and_then(hyphenated_uuid)
+    claim.as_str().and_then(hyphenated_uuid::parse)
 }
 
 /// A string or an array of strings.
@@ -164,7 +165,7 @@ impl Strings {
         .iter()
     }
 
-    /// Its entries; those of a string are separated by spaces.
+    /// Returns its entries; those of a string are separated by spaces.
     fn words(&self) -> impl Iterator<Item = &str> {
         let separator = match self {
             Self::One(_) => Some(' '),
@@ -174,16 +175,12 @@ impl Strings {
     }
 }
 
-fn invalid_type() -> Problem {
-    invalid("a claim of the token has another type than it should")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rules(node_claim: Option<&str>) -> Rules {
-        Rules {
+    fn rules(node_claim: Option<&str>) -> ClaimRules {
+        ClaimRules {
             issuers: vec!["i".to_owned()],
             audience: ["a".to_owned()].into(),
             scope: None,
@@ -204,7 +201,7 @@ mod tests {
             (r#""exp":2000000,"iat":1000031"#, false),
         ] {
             let claims = format!(r#"{{"iss":"i","aud":"a",{dates}}}"#);
-            let claims = Members::parse(claims.as_bytes()).unwrap();
+            let claims = UniqueMembers::parse(claims.as_bytes()).unwrap();
             assert_eq!(rules(None).validate(&claims, now).is_ok(), expected, "{dates}");
         }
     }
@@ -235,7 +232,7 @@ mod tests {
             ("/ext/node_id", format!(r#""/ext/node_id":{NODE}"#), false),
         ] {
             let claims = format!(r#"{{"iss":"i","aud":"a","exp":9,{claims}}}"#);
-            let members = Members::parse(claims.as_bytes()).unwrap();
+            let members = UniqueMembers::parse(claims.as_bytes()).unwrap();
             let caller = rules(Some(claim)).validate(&members, SystemTime::UNIX_EPOCH).unwrap();
             assert_eq!(caller.authorize().is_ok(), expected, "{claim}: {claims}");
         }

@@ -8,10 +8,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
+use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Position, Url};
 
-use super::key_set::{KeySet, KeySetError};
+use super::key_set::{KeySet, KeySetError, SkippedKeys};
 use crate::address::is_this_machine;
 use crate::clock::Clock;
 use crate::configured_url::{self, InvalidUrl, has_user_information};
@@ -116,23 +117,45 @@ fn without_secrets(text: &str) -> String {
 }
 
 /// The reason why a document could not be fetched or used, with the URL but not its query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Error)]
+#[error("{url}: {reason}")]
 pub struct FetchError {
     url: String,
     reason: Reason,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Error)]
 enum Reason {
+    #[error("{0}")]
     Connection(String),
+    #[error("status {0}")]
     Status(u16),
+    #[error("redirected to a URL that is not allowed")]
     Redirect,
+    #[error("timed out")]
     TimedOut,
+    #[error("not fetched in time")]
     CutOff,
+    #[error("not issuer metadata")]
     NotMetadata,
+    #[error("the metadata is for issuer {found:?}, expected {expected:?}")]
     OtherIssuer { found: String, expected: String },
+    #[error("the metadata's jwks_uri is not allowed")]
     KeysElsewhere,
-    KeySet(KeySetError),
+    #[error("not a JWK set")]
+    NotKeySet,
+    // The log names the keys in warnings, once. This text is repeated with every request that it refuses.
+    #[error("no key in the set can be used")]
+    NoUsableKey(SkippedKeys),
+}
+
+impl From<KeySetError> for Reason {
+    fn from(error: KeySetError) -> Self {
+        match error {
+            KeySetError::Malformed => Self::NotKeySet,
+            KeySetError::Empty(skipped) => Self::NoUsableKey(skipped),
+        }
+    }
 }
 
 impl FetchError {
@@ -142,35 +165,12 @@ impl FetchError {
         matches!(self.reason, Reason::CutOff)
     }
 
-    /// Returns the error of the set, where one was fetched.
+    /// Returns the keys that were skipped, where a set was fetched that has no other.
     #[must_use]
-    pub fn key_set(&self) -> Option<&KeySetError> {
-        if let Reason::KeySet(error) = &self.reason { Some(error) } else { None }
+    pub fn skipped(&self) -> Option<&SkippedKeys> {
+        if let Reason::NoUsableKey(skipped) = &self.reason { Some(skipped) } else { None }
     }
 }
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: ", self.url)?;
-        match &self.reason {
-            Reason::Connection(cause) => formatter.write_str(cause),
-            Reason::Status(status) => write!(formatter, "status {status}"),
-            Reason::Redirect => formatter.write_str("redirected to a URL that is not allowed"),
-            Reason::TimedOut => formatter.write_str("timed out"),
-            Reason::CutOff => formatter.write_str("not fetched in time"),
-            Reason::NotMetadata => formatter.write_str("not issuer metadata"),
-            Reason::OtherIssuer { found, expected } => {
-                write!(formatter, "the metadata is for issuer {found:?}, expected {expected:?}")
-            }
-            Reason::KeysElsewhere => formatter.write_str("the metadata's jwks_uri is not allowed"),
-            // The log has the keys as warnings, once. This is repeated with every request that it refuses.
-            Reason::KeySet(KeySetError::Empty(_)) => formatter.write_str("no key in the set can be used"),
-            Reason::KeySet(error) => error.fmt(formatter),
-        }
-    }
-}
-
-impl std::error::Error for FetchError {}
 
 /// Where a JWK set is fetched.
 pub enum Endpoint {
@@ -195,7 +195,7 @@ impl Endpoint {
         }
     }
 
-    /// Fetches the set, at most until `deadline`, and returns it with the time at which it was asked for: while its
+    /// Fetches the set, at most until `deadline`, and returns it with the time at which it was requested: while its
     /// response was under way, the process may have been frozen and the issuer may have withdrawn a key.
     ///
     /// # Errors
@@ -214,11 +214,11 @@ impl Endpoint {
                 jwks_uri(&text, issuer, metadata).map_err(|reason| FetchError { url: metadata.to_string(), reason })?
             }
         };
-        let asked = clock.now();
+        let requested = clock.now();
         let text = document(http, &url, deadline).await?;
         match KeySet::fetched(without_byte_order_mark(&text)) {
-            Ok(set) => Ok((set, asked)),
-            Err(error) => Err(FetchError { url: url.to_string(), reason: Reason::KeySet(error) }),
+            Ok(set) => Ok((set, requested)),
+            Err(error) => Err(FetchError { url: url.to_string(), reason: error.into() }),
         }
     }
 }

@@ -3,60 +3,48 @@
 //! Only the issuer can write its set. So a deviation whose meaning is clear is read, and a key is skipped only if it
 //! cannot be used or would weaken the verification.
 
-use std::fmt;
-
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
     VerificationAlgorithm,
 };
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{URL_SAFE_NO_PAD, URL_SAFE_PAD_INDIFFERENT};
 use jsonwebtoken::Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512};
 use jsonwebtoken::DecodingKey;
 use serde_json::value::RawValue;
+use thiserror::Error;
 
 use super::key::{Algorithm, Key, Verification};
-use crate::json::{InvalidType, Members};
+use crate::json::{InvalidType, UniqueMembers};
 
 /// The reason why a key is not used.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
 pub enum SkipReason {
-    /// A member that it needs is missing or not what it should be.
+    /// A member that it needs is missing or invalid.
+    #[error("malformed")]
     Malformed,
     /// It is not for verifying signatures.
+    #[error("for another use")]
     OtherUse,
-    /// `alg` is not an algorithm for signatures that this function knows.
+    /// `alg` is not a signature algorithm that this function knows.
+    #[error("for another algorithm")]
     OtherAlgorithm,
     /// `alg` is an algorithm of another type of key.
+    #[error("for an algorithm of another type of key")]
     AlgorithmOfOtherType,
     /// The type or the curve is unknown.
+    #[error("of an unknown type")]
     UnknownType,
     /// It is shorter than its algorithm requires.
+    #[error("too weak")]
     TooWeak,
     /// It is longer than 8,192 bits.
+    #[error("too long")]
     TooLong,
-    /// It is symmetric and was fetched.
+    /// Fetched, it would be known to everyone.
+    #[error("symmetric, in a set that was fetched")]
     Symmetric,
 }
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Malformed => "malformed",
-            Self::OtherUse => "for another use",
-            Self::OtherAlgorithm => "for another algorithm",
-            Self::AlgorithmOfOtherType => "for an algorithm of another type of key",
-            Self::UnknownType => "of an unknown type",
-            Self::TooWeak => "too weak",
-            Self::TooLong => "too long",
-            Self::Symmetric => "symmetric, in a set that was fetched",
-        })
-    }
-}
-
-impl std::error::Error for SkipReason {}
 
 impl From<InvalidType> for SkipReason {
     fn from(_: InvalidType) -> Self {
@@ -65,15 +53,16 @@ impl From<InvalidType> for SkipReason {
 }
 
 /// The members of one key, as far as they could be read at all.
-pub struct Jwk<'a>(Option<Members<'a>>);
+pub struct Jwk<'a>(Option<UniqueMembers<'a>>);
 
-type Usable = (Vec<Algorithm>, Vec<u8>, Verification);
+/// The algorithms of a key, its numbers, and the key itself.
+type Usable = (Vec<Algorithm>, Vec<Vec<u8>>, Verification);
 
 impl<'a> Jwk<'a> {
     /// Reads a member of the array `keys`, whatever it is.
     #[must_use]
     pub fn parse(raw: &'a RawValue) -> Self {
-        Self(Members::parse(raw.get().as_bytes()))
+        Self(UniqueMembers::parse(raw.get().as_bytes()))
     }
 
     /// Returns its name, if it has one.
@@ -97,7 +86,7 @@ impl<'a> Jwk<'a> {
             Some(alg) => Some(Algorithm::from_name(&alg).ok_or(SkipReason::OtherAlgorithm)?),
             None => None,
         };
-        let (algorithms, identity, verification) = match self.required("kty")?.as_str() {
+        let (algorithms, numbers, verification) = match self.required("kty")?.as_str() {
             "RSA" => self.rsa(alg)?,
             "EC" => self.elliptic_curve(alg)?,
             "OKP" => self.edwards_curve(alg)?,
@@ -105,10 +94,10 @@ impl<'a> Jwk<'a> {
             "oct" => return Err(SkipReason::Symmetric),
             _ => return Err(SkipReason::UnknownType),
         };
-        Ok(Key::new(kid, algorithms, identity, verification))
+        Ok(Key::new(kid, algorithms, numbers, verification))
     }
 
-    /// `use` decides where it is present; else `key_ops`, where that has operations.
+    /// Requires that the key is for signatures: by `use` if it is present, else by `key_ops` if that is not empty.
     fn check_use(&self) -> Result<(), SkipReason> {
         let members = self.members()?;
         let operations = members.read::<Vec<&RawValue>>("key_ops")?.unwrap_or_default();
@@ -136,7 +125,7 @@ impl<'a> Jwk<'a> {
             return Err(SkipReason::Malformed);
         }
         let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
-        Ok((algorithms, identity(b"RSA", &[&modulus, &exponent]), Verification::Library(key)))
+        Ok((algorithms, vec![modulus, exponent], Verification::Library(key)))
     }
 
     fn elliptic_curve(&self, alg: Option<Algorithm>) -> Result<Usable, SkipReason> {
@@ -162,7 +151,7 @@ impl<'a> Jwk<'a> {
             let key = DecodingKey::from_ec_components(&URL_SAFE_NO_PAD.encode(&x), &URL_SAFE_NO_PAD.encode(&y));
             Verification::Library(key.map_err(|_| SkipReason::Malformed)?)
         };
-        Ok((algorithms, identity(b"EC", &[&x, &y]), verification))
+        Ok((algorithms, vec![x, y], verification))
     }
 
     fn edwards_curve(&self, alg: Option<Algorithm>) -> Result<Usable, SkipReason> {
@@ -174,7 +163,7 @@ impl<'a> Jwk<'a> {
         ParsedPublicKey::new(&ED25519, &point).map_err(|_| SkipReason::Malformed)?;
         let key =
             DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(&point)).map_err(|_| SkipReason::Malformed)?;
-        Ok((algorithms, identity(b"OKP", &[&point]), Verification::Library(key)))
+        Ok((algorithms, vec![point], Verification::Library(key)))
     }
 
     fn symmetric(&self, alg: Option<Algorithm>) -> Result<Usable, SkipReason> {
@@ -190,10 +179,10 @@ impl<'a> Jwk<'a> {
             return Err(SkipReason::TooWeak);
         }
         let key = DecodingKey::from_secret(&secret);
-        Ok((algorithms, identity(b"oct", &[&secret]), Verification::Library(key)))
+        Ok((algorithms, vec![secret], Verification::Library(key)))
     }
 
-    fn members(&self) -> Result<&Members<'a>, SkipReason> {
+    fn members(&self) -> Result<&UniqueMembers<'a>, SkipReason> {
         self.0.as_ref().ok_or(SkipReason::Malformed)
     }
 
@@ -204,13 +193,8 @@ impl<'a> Jwk<'a> {
     /// Reads base64url without padding, as RFC 7515, 2 says, or with padding or in the plain alphabet, as some issuers
     /// write it: the value is the same.
     fn bytes(&self, name: &str) -> Result<Vec<u8>, SkipReason> {
-        const BASE64: GeneralPurpose = GeneralPurpose::new(
-            &alphabet::URL_SAFE,
-            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-        );
-
         let text = self.required(name)?.replace('+', "-").replace('/', "_");
-        BASE64.decode(text).map_err(|_| SkipReason::Malformed)
+        URL_SAFE_PAD_INDIFFERENT.decode(text).map_err(|_| SkipReason::Malformed)
     }
 
     /// Reads a number of RFC 7518, 6.3 and returns it without leading zeros. Some issuers write them.
@@ -221,17 +205,13 @@ impl<'a> Jwk<'a> {
     }
 }
 
-/// The algorithm that the key names, if its type has it, or all of its type.
+/// Returns the algorithm that the key names, or all of its type if it names none.
 fn one_of(alg: Option<Algorithm>, of_type: &[Algorithm]) -> Result<Vec<Algorithm>, SkipReason> {
     match alg {
         Some(alg) if of_type.contains(&alg) => Ok(vec![alg]),
         Some(_) => Err(SkipReason::AlgorithmOfOtherType),
         None => Ok(of_type.to_vec()),
     }
-}
-
-fn identity(kty: &[u8], numbers: &[&[u8]]) -> Vec<u8> {
-    [&[kty], numbers].concat().join(&b' ')
 }
 
 #[cfg(test)]

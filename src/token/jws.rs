@@ -3,9 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::invalid;
-use crate::json::Members;
-use crate::problem::Problem;
+use super::error::InvalidToken;
+use crate::json::UniqueMembers;
 
 /// A JWS whose header has been read and whose signature has not been verified.
 pub struct Jws<'a> {
@@ -28,27 +27,24 @@ impl<'a> Jws<'a> {
     ///
     /// # Errors
     ///
-    /// `invalid_token` if it is not a JWS in compact form, or its header is refused: a member twice, an extension that
-    /// would have to be understood (`crit`, RFC 7515, 4.1.11; `b64`, RFC 7797), or another `typ` than `JWT` (RFC 7519, 5.1) or
-    /// `at+jwt` (RFC 9068, 2.1). Keys in the header are never read, and neither is what RFC 7515 does not define.
-    pub fn parse(token: &'a str) -> Result<Self, Problem> {
-        let not_signed = || invalid("the token is not a signed JWT");
-        let (signing_input, signature) = token.rsplit_once('.').ok_or_else(not_signed)?;
-        let (header, payload) = signing_input.split_once('.').ok_or_else(not_signed)?;
+    /// It is not a JWS in compact form, or its header is refused. Keys in the header are never read, and neither is what
+    /// RFC 7515 does not define.
+    pub fn parse(token: &'a str) -> Result<Self, InvalidToken> {
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(InvalidToken::NotSigned)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(InvalidToken::NotSigned)?;
         if payload.contains('.') {
-            return Err(not_signed());
+            return Err(InvalidToken::NotSigned);
         }
-        let decoded = URL_SAFE_NO_PAD.decode(header).map_err(|_| not_signed())?;
-        let malformed = || invalid("the token's header is malformed");
-        let header = Members::parse(&decoded).ok_or_else(malformed)?;
+        let decoded = URL_SAFE_NO_PAD.decode(header).map_err(|_| InvalidToken::NotSigned)?;
+        let header = UniqueMembers::parse(&decoded).ok_or(InvalidToken::Header)?;
         if header.has("crit") || header.has("b64") {
-            return Err(invalid("the token's header requires an extension that is not supported"));
+            return Err(InvalidToken::Extension);
         }
-        let kid = header.read("kid").map_err(|_| malformed())?;
-        let alg = header.read("alg").ok().flatten().ok_or_else(malformed)?;
-        let typ: Option<String> = header.read("typ").map_err(|_| malformed())?;
+        let kid = header.read("kid").map_err(|_| InvalidToken::Header)?;
+        let alg = header.read("alg").ok().flatten().ok_or(InvalidToken::Header)?;
+        let typ: Option<String> = header.read("typ").map_err(|_| InvalidToken::Header)?;
         if !typ.is_none_or(|typ| is_jwt_type(&typ)) {
-            return Err(invalid("the token's type is not that of an access token"));
+            return Err(InvalidToken::Type);
         }
         Ok(Self { token, kid, alg, signing_input, payload, signature })
     }

@@ -59,8 +59,8 @@ pub struct Key {
     pub kid: Option<String>,
     /// The algorithms for which it may be used: one where the key names it, else all of its type.
     pub algorithms: Vec<Algorithm>,
-    /// Its type and numbers, the same for every spelling of the same key.
-    pub identity: Vec<u8>,
+    /// Its numbers, the same for every spelling of the same key.
+    pub numbers: Vec<Vec<u8>>,
     verification: Verification,
     verified: SignatureCache,
 }
@@ -68,8 +68,13 @@ pub struct Key {
 impl Key {
     /// Creates a key that has not verified anything yet.
     #[must_use]
-    pub fn new(kid: Option<String>, algorithms: Vec<Algorithm>, identity: Vec<u8>, verification: Verification) -> Self {
-        Self { kid, algorithms, identity, verification, verified: SignatureCache::default() }
+    pub fn new(
+        kid: Option<String>,
+        algorithms: Vec<Algorithm>,
+        numbers: Vec<Vec<u8>>,
+        verification: Verification,
+    ) -> Self {
+        Self { kid, algorithms, numbers, verification, verified: SignatureCache::default() }
     }
 
     /// Returns whether the token's signature is this key's, by `algorithm`, which must be one of the key's.

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde_json::value::RawValue;
+use thiserror::Error;
 
 use super::jwk::{Jwk, SkipReason};
 use super::key::{Algorithm, Key};
 use crate::excerpt::excerpt;
-use crate::json::Members;
+use crate::json::UniqueMembers;
 
 /// Keys that are tried for one token at most, so that a set with one name for all of its keys does not make each
 /// request pay for all of them. Arbitrary; issuers that rotate have two or three.
@@ -49,6 +50,16 @@ impl SkippedKeys {
     }
 }
 
+/// The list of the keys, to be appended to a text.
+impl fmt::Display for SkippedKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, key) in self.named.iter().enumerate() {
+            write!(formatter, "{}{key}", if index == 0 { ": " } else { "; " })?;
+        }
+        if self.others > 0 { write!(formatter, "; and {} others", self.others) } else { Ok(()) }
+    }
+}
+
 impl fmt::Display for SkippedKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kid {
@@ -59,30 +70,15 @@ impl fmt::Display for SkippedKey {
 }
 
 /// The reason why a whole set cannot be used.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Error, PartialEq)]
 pub enum KeySetError {
     /// It is not a JSON object with an array `keys`.
+    #[error("not a JWK set")]
     Malformed,
-    /// No key in it can be used, for these reasons.
+    /// Each key in it is skipped.
+    #[error("no key in it can be used{0}")]
     Empty(SkippedKeys),
 }
-
-impl fmt::Display for KeySetError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed => formatter.write_str("not a JWK set"),
-            Self::Empty(skipped) => {
-                formatter.write_str("no key in it can be used")?;
-                for (index, key) in skipped.named.iter().enumerate() {
-                    write!(formatter, "{}{key}", if index == 0 { ": " } else { "; " })?;
-                }
-                if skipped.others > 0 { write!(formatter, "; and {} others", skipped.others) } else { Ok(()) }
-            }
-        }
-    }
-}
-
-impl std::error::Error for KeySetError {}
 
 impl KeySet {
     /// Reads a set that the operator wrote, which may contain symmetric keys.
@@ -104,7 +100,7 @@ impl KeySet {
     }
 
     fn read(text: &[u8], symmetric: bool) -> Result<Self, KeySetError> {
-        let members = Members::parse(text).ok_or(KeySetError::Malformed)?;
+        let members = UniqueMembers::parse(text).ok_or(KeySetError::Malformed)?;
         let jwks = members.read::<Vec<&RawValue>>("keys").ok().flatten().ok_or(KeySetError::Malformed)?;
         let mut set = Self { keys: Vec::new(), skipped: SkippedKeys::default() };
         for jwk in jwks {
@@ -129,8 +125,9 @@ impl KeySet {
         let named = self.keys.iter().filter(move |key| kid.is_none() || key.kid.as_deref() == kid);
         let fitting = named.filter(move |key| key.algorithms.contains(&algorithm));
         let distinct = fitting.filter(move |key| {
-            let is_new = !tried.contains(&&key.identity);
-            tried.push(&key.identity);
+            // Of one algorithm, keys are of one type, so that their numbers tell them apart.
+            let is_new = !tried.contains(&&key.numbers);
+            tried.push(&key.numbers);
             is_new
         });
         distinct.take(MAX_CANDIDATES)

@@ -12,10 +12,10 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
+use super::error::KeysUnavailable;
 use super::fetch::{Endpoint, FetchError};
-use super::key_set::{KeySet, KeySetError, SkippedKeys};
+use super::key_set::{KeySet, SkippedKeys};
 use crate::clock::Clock;
-use crate::problem::{Code, Problem};
 
 /// The age up to which a set is fresh.
 const FRESH: Duration = Duration::from_mins(10);
@@ -94,13 +94,18 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// `keys_unavailable` if there is no set, or the key cannot be fetched before `deadline`.
-    pub async fn keys_for(&self, issuer: &str, kid: Option<&str>, deadline: Instant) -> Result<Lookup, Problem> {
+    /// There is no set, or the key cannot be fetched before `deadline`.
+    pub async fn keys_for(
+        &self,
+        issuer: &str,
+        kid: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Lookup, KeysUnavailable> {
         match self {
             Self::Inline(set) => Ok(Lookup { set: Arc::clone(set), stale_because: None }),
             Self::Fetched(sets) => match sets.iter().find(|set| set.endpoint.serves(issuer)) {
                 Some(set) => set.keys_for(kid, deadline).await,
-                None => Err(unavailable("the issuer has no keys")),
+                None => Err(KeysUnavailable::NoEndpoint),
             },
         }
     }
@@ -131,7 +136,7 @@ pub struct CachedKeySet {
 
 #[derive(Default)]
 struct Cache {
-    /// The last good set, and when it was asked for.
+    /// The last good set, and when it was requested.
     set: Option<(Arc<KeySet>, SystemTime)>,
     /// The last failure, if no fetch has succeeded since, and when it was.
     failure: Option<(FetchError, SystemTime)>,
@@ -156,7 +161,7 @@ enum Freshness {
 
 impl Cache {
     fn set_younger_than(&self, age: Duration, now: SystemTime) -> Option<&Arc<KeySet>> {
-        self.set.as_ref().filter(|(_, asked)| age_of(*asked, now) < age).map(|(set, _)| set)
+        self.set.as_ref().filter(|(_, requested)| age_of(*requested, now) < age).map(|(set, _)| set)
     }
 
     fn freshness(&self, kid: Option<&str>, now: SystemTime) -> Freshness {
@@ -183,11 +188,11 @@ impl Cache {
         self.unknown_kid.is_none_or(|fetched| age_of(fetched, now) >= AFTER_UNKNOWN_KID)
     }
 
-    fn lookup(&self, now: SystemTime) -> Result<Lookup, Problem> {
-        let reason = self.failure.as_ref().map(|(error, _)| error.clone());
+    fn lookup(&self, now: SystemTime) -> Result<Lookup, KeysUnavailable> {
+        let failure = self.failure.as_ref().map(|(error, _)| error.clone());
         match self.set_younger_than(STALE_IF_ERROR, now) {
-            Some(set) => Ok(Lookup { set: Arc::clone(set), stale_because: reason }),
-            None => Err(unavailable(reason.map_or("not fetched yet".to_owned(), |error| error.to_string()))),
+            Some(set) => Ok(Lookup { set: Arc::clone(set), stale_because: failure }),
+            None => Err(failure.map_or(KeysUnavailable::NotFetched, KeysUnavailable::Fetch)),
         }
     }
 }
@@ -214,7 +219,7 @@ impl CachedKeySet {
         Err(first)
     }
 
-    async fn keys_for(self: &Arc<Self>, kid: Option<&str>, deadline: Instant) -> Result<Lookup, Problem> {
+    async fn keys_for(self: &Arc<Self>, kid: Option<&str>, deadline: Instant) -> Result<Lookup, KeysUnavailable> {
         let freshness = self.cache().freshness(kid, self.now());
         match freshness {
             Freshness::Fresh => {}
@@ -235,17 +240,17 @@ impl CachedKeySet {
         if may_fetch {
             let set = Arc::clone(self);
             tokio::spawn(async move {
-                // A failure is in the cache, and the next token that needs a newer set is told of it.
+                // A failure is recorded in the cache.
                 let _ = set.fetch(None).await;
                 drop(fetching);
             });
         }
     }
 
-    /// Fetches the set for a token whose key it lacks, unless that may not be done now.
-    async fn fetch_missing(&self, kid: Option<&str>, deadline: Instant) -> Result<(), Problem> {
+    /// Fetches the set for a token whose key it lacks, unless the last fetch is too recent.
+    async fn fetch_missing(&self, kid: Option<&str>, deadline: Instant) -> Result<(), KeysUnavailable> {
         let Ok(_fetching) = timeout_at(deadline, self.fetching.lock()).await else {
-            return Err(unavailable("not fetched in time"));
+            return Err(KeysUnavailable::NotInTime);
         };
         let (has_set, may_fetch) = {
             let (cache, now) = (self.cache(), self.now());
@@ -258,7 +263,7 @@ impl CachedKeySet {
             if let Err(error) = self.fetch(Some(deadline)).await
                 && error.is_cut_off()
             {
-                return Err(unavailable(error.to_string()));
+                return Err(KeysUnavailable::Fetch(error));
             }
             if has_set {
                 self.cache().unknown_kid = Some(self.now());
@@ -270,7 +275,7 @@ impl CachedKeySet {
     async fn wait_for_fetch(&self, deadline: Instant) {
         let has_failed = self.cache().failures > 0;
         let end = if has_failed { deadline.min(Instant::now() + WAIT_AFTER_FAILURE) } else { deadline };
-        // In vain or not: the next request finds what there is then.
+        // Without an error: the next request finds what has been fetched by then.
         let _ = timeout_at(end, self.fetching.lock()).await;
     }
 
@@ -280,10 +285,7 @@ impl CachedKeySet {
         let result = self.endpoint.fetch(&self.http, &self.clock, deadline).await;
         let skipped = match &result {
             Ok((set, _)) => Some(&set.skipped),
-            Err(error) => error.key_set().and_then(|error| match error {
-                KeySetError::Empty(skipped) => Some(skipped),
-                KeySetError::Malformed => None,
-            }),
+            Err(error) => error.skipped(),
         };
         let mut cache = self.cache();
         if let Some(skipped) = skipped
@@ -293,8 +295,8 @@ impl CachedKeySet {
             cache.skipped.clone_from(skipped);
         }
         match result {
-            Ok((set, asked)) => {
-                cache.set = Some((Arc::new(set), asked));
+            Ok((set, requested)) => {
+                cache.set = Some((Arc::new(set), requested));
                 cache.failure = None;
                 cache.failures = 0;
                 Ok(())
@@ -317,10 +319,6 @@ impl CachedKeySet {
     fn now(&self) -> SystemTime {
         self.clock.now()
     }
-}
-
-fn unavailable(reason: impl Into<String>) -> Problem {
-    Problem::new(Code::KeysUnavailable, "the issuer's keys cannot be fetched").because(reason.into())
 }
 
 fn warn_of(skipped: &SkippedKeys) {

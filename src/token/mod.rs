@@ -1,6 +1,7 @@
 //! Bearer tokens: JWTs (RFC 7519) signed as JWS (RFC 7515), verified as RFC 8725 recommends.
 
 pub mod claims;
+pub mod error;
 pub mod fetch;
 pub mod jwk;
 pub mod jws;
@@ -13,17 +14,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::json::Members;
-use crate::problem::{Code, Problem};
+use crate::json::UniqueMembers;
 use crate::update::Access;
-use claims::Rules;
+use claims::ClaimRules;
+use error::{Forbidden, InvalidToken, TokenError};
 use jws::Jws;
 use key::Algorithm;
-use key_store::KeyStore;
+use key_store::{KeyStore, Lookup};
 
 /// Verifies tokens.
 pub struct Verifier {
-    rules: Rules,
+    rules: ClaimRules,
     keys: KeyStore,
     clock: Clock,
 }
@@ -32,7 +33,7 @@ pub struct Verifier {
 #[derive(Debug)]
 pub struct Caller {
     subject: Option<String>,
-    access: Result<Access, Problem>,
+    access: Result<Access, Forbidden>,
 }
 
 impl Caller {
@@ -46,8 +47,8 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// `insufficient_scope`, `node_claim_missing`: the caller is authenticated but not authorized.
-    pub fn authorize(self) -> Result<Access, Problem> {
+    /// The caller is authenticated but not authorized.
+    pub fn authorize(self) -> Result<Access, Forbidden> {
         self.access
     }
 }
@@ -55,7 +56,7 @@ impl Caller {
 impl Verifier {
     /// Creates a verifier with these rules and keys.
     #[must_use]
-    pub fn new(rules: Rules, keys: KeyStore, clock: Clock) -> Self {
+    pub fn new(rules: ClaimRules, keys: KeyStore, clock: Clock) -> Self {
         Self { rules, keys, clock }
     }
 
@@ -69,35 +70,25 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// `invalid_token`, or `keys_unavailable` if there is no key to verify it with before `deadline`.
-    pub async fn verify(&self, token: &str, deadline: Instant) -> Result<Caller, Problem> {
+    /// The token is invalid, or there is no key to verify it with before `deadline`.
+    pub async fn verify(&self, token: &str, deadline: Instant) -> Result<Caller, TokenError> {
         let jws = Jws::parse(token)?;
         let payload = URL_SAFE_NO_PAD.decode(jws.payload).ok();
-        let members = payload.as_deref().and_then(Members::parse);
-        let claims = members.ok_or_else(|| invalid("the token's claims are malformed"))?;
+        let claims = payload.as_deref().and_then(UniqueMembers::parse).ok_or(InvalidToken::Claims)?;
         let issuer = self.rules.issuer(&claims)?;
         let kid = jws.kid.as_deref();
-        let keys = self.keys.keys_for(issuer, kid, deadline).await?;
-        if kid.is_some_and(|kid| !keys.set.has_kid(kid)) {
-            let detail = "the token's kid names no key";
-            return Err(match keys.stale_because {
-                Some(reason) => invalid(detail).because(format!("{detail}; {reason}")),
-                None => invalid(detail),
-            });
+        let Lookup { set, stale_because } = self.keys.keys_for(issuer, kid, deadline).await?;
+        if kid.is_some_and(|kid| !set.has_kid(kid)) {
+            return Err(InvalidToken::UnknownKid { stale_because }.into());
         }
-        let no_candidate = || invalid("the token's alg is not that of its key");
-        let algorithm = Algorithm::from_name(&jws.alg).ok_or_else(no_candidate)?;
-        let mut candidates = keys.set.candidates(kid, algorithm).peekable();
+        let algorithm = Algorithm::from_name(&jws.alg).ok_or(InvalidToken::Algorithm)?;
+        let mut candidates = set.candidates(kid, algorithm).peekable();
         if candidates.peek().is_none() {
-            return Err(no_candidate());
+            return Err(InvalidToken::Algorithm.into());
         }
         if !candidates.any(|key| key.verifies(&jws, algorithm)) {
-            return Err(invalid("the token's signature does not verify"));
+            return Err(InvalidToken::Signature.into());
         }
-        self.rules.validate(&claims, self.clock.now())
+        Ok(self.rules.validate(&claims, self.clock.now())?)
     }
-}
-
-fn invalid(detail: &'static str) -> Problem {
-    Problem::new(Code::InvalidToken, detail)
 }

@@ -2,38 +2,33 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Builder, Runtime};
 use update_distributor::body;
-use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
-use update_distributor::config::Config;
 use update_distributor::event::Event;
-use update_distributor::handler::{App, Invocation};
+use update_distributor::handler::App;
+use update_distributor::invocation::Invocation;
 use update_distributor::json::{self, Json};
-use update_distributor::log::{Level, Log, Writer};
+use update_distributor::log::Level;
 use update_distributor::problem::Code;
 use update_distributor::request::Request;
 use update_distributor::update::IfMatch;
 use update_distributor::webhook::{Host, HostPolicy};
 use url::Url;
 
-use crate::embedded::NODE;
+use crate::issuer::signer::Signer;
 use crate::issuer::{AUDIENCE, ISSUER};
-use crate::lines::Lines;
+use crate::lambda;
+use crate::lambda::captured_log::CapturedLog;
+use crate::store;
+use crate::store::embedded::NODE;
 
 /// Stands in an event for a token that verifies.
 const TOKEN: &str = "TOKEN";
@@ -94,7 +89,7 @@ pub fn body(input: &[u8]) {
     assert_eq!(json::parse(printed.as_bytes()).map(|tree| print(&tree)).as_ref(), Ok(&printed));
     let Err(problem) = body::change(input, HostPolicy::Public) else { return };
     let Json::Object(_) = &tree else { return assert_eq!(problem.code, Code::MalformedJson) };
-    let (errors, value) = (problem.invalid_members(), plain(&tree));
+    let (errors, value) = (&problem.errors, plain(&tree));
     let pointers: BTreeSet<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
     assert!(!pointers.is_empty() && pointers.len() == errors.len(), "an error twice, or none: {errors:?}");
     for pointer in pointers {
@@ -310,8 +305,7 @@ fn accepted(token: &str) -> bool {
 }
 
 fn sign(header: &[u8], claims: &[u8]) -> String {
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key().sign(signed.as_bytes())))
+    Signer::fixed().sign_parts("EdDSA", header, claims)
 }
 
 fn token_that_verifies() -> String {
@@ -319,16 +313,10 @@ fn token_that_verifies() -> String {
     sign(br#"{"alg":"EdDSA","kid":"a"}"#, claims.to_string().as_bytes())
 }
 
-/// The same in every run, so that an input that was found means the same later.
-fn key() -> &'static Ed25519KeyPair {
-    static KEY: OnceLock<Ed25519KeyPair> = OnceLock::new();
-    KEY.get_or_init(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
-}
-
 struct Function {
     app: App,
     runtime: Runtime,
-    log: Lines,
+    log: CapturedLog,
 }
 
 fn with_function<T>(then: impl FnOnce(&Function) -> T) -> T {
@@ -339,36 +327,20 @@ fn with_function<T>(then: impl FnOnce(&Function) -> T) -> T {
 impl Function {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let x = URL_SAFE_NO_PAD.encode(key().public_key());
-        let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "a", "x": x}]}).to_string();
-        let settings = [
-            ("TABLE_NAME", "distributors"),
-            ("TOKEN_ISSUER", ISSUER),
-            ("TOKEN_AUDIENCE", AUDIENCE),
-            ("TOKEN_JWKS", &jwks),
-            ("AWS_REGION", "eu-central-1"),
-            ("PRIME", "false"),
-        ];
-        let setting = |name: &str| settings.iter().find(|(variable, _)| *variable == name);
-        let config = Config::from_env(|name| setting(name).map(|(_, value)| OsString::from(value))).unwrap();
-        let log = Lines::default();
-        let output = Log::new(Arc::new(Writer::new(Level::Info, true, Box::new(log.clone()))), None);
-        let http = SharedHttpConnector::new(Store);
-        let sdk_http = http.clone();
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("any", "any", None, None, "local")))
-            .http_client(http_client_fn(move |_, _| sdk_http.clone()))
-            .build();
-        let app = runtime.block_on(App::new(config, Clients { unpooled: http, sdk, clock: Clock::system() }, output));
+        let mut jwk = Signer::fixed().jwk();
+        jwk["kid"] = "a".into();
+        let mut settings = lambda::settings(&json!({"keys": [jwk]}).to_string());
+        settings.insert("PRIME".to_owned(), "false".to_owned());
+        let log = CapturedLog::default();
+        let clients = store::clients(Store, Clock::system());
+        let app = runtime.block_on(App::start(lambda::config(&settings), clients, log.at(Level::Info)));
         Self { app, runtime, log }
     }
 
     fn invoke(&self, event: &[u8]) -> Option<Value> {
-        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline: None, trace_id: None };
+        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline: None, trace_root: None };
         let response = self.runtime.block_on(self.app.invoke(event, &invocation));
-        response.ok().map(|response| serde_json::to_value(response).unwrap())
+        response.ok().map(|response| serde_json::from_slice(&response).unwrap())
     }
 
     fn take_log(&self) -> String {

@@ -1,11 +1,13 @@
 //! What the tests, benchmarks, examples and fuzz targets of `update-distributor` are built on.
 //!
-//! - [`embedded`]: a DynamoDB in this process; [`proxy`] and [`tls`]: faults and TLS in front of it.
-//! - [`issuer`]: an issuer of tokens; [`signer`]: keys of every type, and a server that publishes them.
-//! - [`request`]: a request as the event of each front end; [`gateway`]: an HTTP API in front of the function.
-//! - [`function`]: the real handler in this process; [`process`]: the real binary behind a [`runtime_api`].
-//! - [`invariants`]: what holds for any input; [`simulation`]: what holds for any schedule; [`table`]: what an item
-//!   must hold.
+//! By what it stands in for:
+//!
+//! - [`store`]: an embedded DynamoDB, faults and TLS in front of it, and what an item must hold.
+//! - [`issuer`]: an issuer of tokens, keys of every type, and a server that publishes them.
+//! - [`lambda`]: the Runtime API, the events of each front end, the real handler in this process, and the real binary.
+//! - [`simulation`]: instances, network and store on paused time.
+//!
+//! [`invariants`] is what holds for any input.
 
 // A helper that meets what it does not expect ends the test that uses it.
 #![allow(
@@ -20,20 +22,11 @@
     missing_docs
 )]
 
-pub mod embedded;
-pub mod function;
-pub mod gateway;
 pub mod invariants;
 pub mod issuer;
-pub mod lines;
-pub mod process;
-pub mod proxy;
-pub mod request;
-pub mod runtime_api;
-pub mod signer;
+pub mod lambda;
 pub mod simulation;
-pub mod table;
-pub mod tls;
+pub mod store;
 
 /// Returns the path after an option on the command line.
 ///

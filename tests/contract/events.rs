@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use update_distributor::problem::Code;
 
-use testing::embedded::documented_item;
-use testing::function::{Function, embedded};
+use testing::lambda::function::{Function, embedded};
+use testing::store::embedded::documented_item;
 
 /// Outcomes that an event alone cannot cause.
 const NOT_BY_AN_EVENT: [Code; 3] = [Code::KeysUnavailable, Code::StoreUnavailable, Code::InternalError];
@@ -32,7 +32,7 @@ pub async fn function() -> Function {
     let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect();
     let store = embedded().await;
     let endpoint = store.endpoint();
-    Function::behind(store, &endpoint, &settings).await
+    Function::at_endpoint(store, &endpoint, &settings).await
 }
 
 #[tokio::test]

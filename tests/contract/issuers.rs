@@ -6,9 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use testing::function::Function;
+use testing::issuer::key_server::{KeyServer, Reply};
 use testing::issuer::now;
-use testing::signer::{KeyServer, Reply, Signer};
+use testing::issuer::signer::Signer;
+use testing::lambda::function::Function;
 
 #[derive(Deserialize)]
 struct Provider {
@@ -99,7 +100,7 @@ async fn tokens_of_every_provider_are_accepted_and_refused_with_one_thing_wrong(
             settings.push((name.clone(), value.as_str().unwrap().to_owned()));
         }
         let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let function = Function::with(&settings).await;
+        let function = Function::with_settings(&settings).await;
 
         let call = async |header: &Map<String, Value>, claims: &Map<String, Value>, signer: &Signer, alg: &str| {
             let token = signer.sign(alg, &filled(header, &Value::Null), &filled(claims, &Value::Null));

@@ -4,8 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use testing::proxy::{Step, THROTTLED};
-use testing::request::FrontEnd;
+use testing::lambda::request::FrontEnd;
+use testing::store::proxy::{Step, THROTTLED};
 
 /// A part of a request as it is sent, and what it is worth: `None`, or the problem that it is.
 pub type Row = (&'static [&'static str], Option<Problem>);

@@ -5,17 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use update_distributor::distributor::{Scalar, StoredAuthentication, StoredMeta};
+use update_distributor::distributor::{NumberOrText, StoredAuthentication, StoredMeta};
 use update_distributor::problem::Code;
 use update_distributor::webhook::{Method, Scheme};
 
 use crate::events;
 use crate::readme::readme;
-use testing::embedded::documented_item;
-use testing::function::{Function, embedded};
-use testing::proxy::{Proxy, Step};
-use testing::request::{EVERY_MEMBER, FrontEnd, Response};
-use testing::signer::KeyServer;
+use testing::issuer::key_server::KeyServer;
+use testing::lambda::function::{Function, embedded};
+use testing::lambda::request::{EVERY_MEMBER, FrontEnd, Response};
+use testing::store::embedded::documented_item;
+use testing::store::proxy::{Proxy, Step};
 
 struct Description {
     document: Value,
@@ -93,14 +93,14 @@ async fn responses_that_no_event_causes_are_as_described() {
     description.check("out of time", &response);
 
     let keys = KeyServer::start().await;
-    let function = Function::with(&[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &keys.url("/"))]).await;
+    let function = Function::with_settings(&[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &keys.url("/"))]).await;
     let response = function.call(&function.put("{}")).await;
     assert_eq!(response.outcome(), "503 keys_unavailable");
     description.check("no keys", &response);
 
     let store = embedded().await;
     let proxy = Proxy::start(store.address).await;
-    let function = Function::behind(store, &proxy.endpoint(), &[]).await;
+    let function = Function::at_endpoint(store, &proxy.endpoint(), &[]).await;
     proxy.script([Step::Respond(400, r#"{"__type":"x#ValidationException"}"#)]);
     let response = function.call(&function.put("{}")).await;
     assert_eq!(response.outcome(), "500 internal_error");
@@ -146,7 +146,7 @@ fn every_code_is_described_and_every_described_code_exists() {
             described.insert((status.parse::<u16>().unwrap(), code.as_str()));
         }
     }
-    let codes: BTreeSet<_> = Code::ALL.into_iter().map(|code| (code.status(), code.name())).collect();
+    let codes: BTreeSet<_> = Code::ALL.into_iter().map(|code| (code.status().as_u16(), code.name())).collect();
     assert_eq!(described, codes);
     let listed =
         description.document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap();
@@ -166,7 +166,7 @@ fn every_member_and_every_choice_is_described() {
     let text = || Some("x".to_owned());
     // Complete literals: a new member has to be added here, and then to the description and to README.
     let authentication = StoredAuthentication {
-        scheme: Some(Scalar::Number(1.into())),
+        scheme: Some(NumberOrText::Number(1.into())),
         username: text(),
         password: text(),
         token: text(),
@@ -174,7 +174,7 @@ fn every_member_and_every_choice_is_described() {
     let meta = StoredMeta {
         host: text(),
         path: text(),
-        method: Some(Scalar::Text("GET".to_owned())),
+        method: Some(NumberOrText::Text("GET".to_owned())),
         authentication: Some(authentication),
     };
     let meta = serde_json::to_value(meta).unwrap();

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use testing::simulation::store::{Item, Reply, Store};
 use testing::simulation::{Report, history, run_all};
 
-use testing::embedded::{self, Embedded, ID, TABLE};
-use testing::function::embedded;
+use testing::lambda::function::embedded;
+use testing::store::embedded::{self, Embedded, ID, TABLE};
 
 const RUNS: u64 = 520;
 

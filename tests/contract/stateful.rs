@@ -15,11 +15,11 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
-use testing::embedded::{AT, Item as Stored, TABLE};
-use testing::function::{Function, embedded};
 use testing::issuer::{Issuer, claims, now};
-use testing::proxy::Proxy;
-use testing::request::{self, EVERY_MEMBER, FRONT_ENDS, Request};
+use testing::lambda::function::{Function, embedded};
+use testing::lambda::request::{self, EVERY_MEMBER, FRONT_ENDS, Request};
+use testing::store::embedded::{AT, Item as Stored, TABLE};
+use testing::store::proxy::Proxy;
 
 use super::model::{
     self, Body, CONTENT_TYPES, Draw, Fault, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IfMatch, Item, Leaf, METHODS,
@@ -123,7 +123,7 @@ impl World {
     async fn new() -> Self {
         let store = embedded().await;
         let proxy = Proxy::start(store.address).await;
-        let function = Function::behind(store, &proxy.endpoint(), &[]).await;
+        let function = Function::at_endpoint(store, &proxy.endpoint(), &[]).await;
         Self { function, proxy, items: Vec::new(), last: None, outcomes: BTreeSet::new() }
     }
 

@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use testing::table::{Attributes, deviations};
+use testing::store::table::{Attributes, deviations};
 
-use testing::embedded::documented_item;
-use testing::function::Function;
-use testing::request::{EVERY_MEMBER, REMOVE, Request};
+use testing::lambda::function::Function;
+use testing::lambda::request::{EVERY_MEMBER, REMOVE, Request};
+use testing::store::embedded::documented_item;
 
 fn found(item: &Attributes) -> Vec<String> {
     deviations(item, SystemTime::now())

@@ -10,7 +10,6 @@ pub mod plan;
 pub mod store;
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::future::Future;
 use std::ops::Range;
@@ -21,22 +20,19 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
-use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
-use update_distributor::config::Config;
-use update_distributor::handler::{App, Invocation};
-use update_distributor::log::{Level, Log, Writer};
+use update_distributor::handler::App;
+use update_distributor::invocation::Invocation;
+use update_distributor::log::Level;
 
+use crate::issuer::signer::Signer;
+use crate::issuer::{AUDIENCE, ISSUER};
+use crate::lambda;
+use crate::lambda::captured_log::CapturedLog;
 use history::{History, Request, Response, State, Violation, stored_meta};
 use network::{Attempts, Network, REQUEST};
 use plan::{Action, ClockPlan, Plan, Planned, TARGETS, Tag};
@@ -346,29 +342,11 @@ impl Instance {
     async fn new(world: &Arc<World>, plan: &ClockPlan) -> Self {
         let (time, plan) = (Arc::clone(world), plan.clone());
         let clock = Clock::new(move || reading(&plan, time.elapsed()));
-        let http = SharedHttpConnector::new(Network(Arc::clone(world)));
-        let sdk_http = http.clone();
-        let credentials = Credentials::new("any", "any", None, None, "simulation");
-        let sdk = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(http_client_fn(move |_, _| sdk_http.clone()))
-            .build();
-        let settings = [
-            ("TABLE_NAME", "distributors"),
-            ("TOKEN_ISSUER", "https://issuer.example"),
-            ("TOKEN_AUDIENCE", "distributors"),
-            ("TOKEN_JWKS", &token().1),
-            ("AWS_REGION", "eu-central-1"),
-            ("PRIME", "false"),
-        ];
-        let config = Config::from_env(|name| {
-            settings.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
-        });
-        let log = Log::new(Arc::new(Writer::new(Level::Fatal, true, Box::new(std::io::sink()))), None);
-        let clients = Clients { unpooled: http, sdk, clock: clock.clone() };
-        Self { app: App::new(config.expect("the settings are right"), clients, log).await, clock }
+        let mut settings = lambda::settings(&token().1);
+        settings.insert("PRIME".to_owned(), "false".to_owned());
+        let clients = crate::store::clients(Network(Arc::clone(world)), clock.clone());
+        let log = CapturedLog::default().at(Level::Fatal);
+        Self { app: App::start(lambda::config(&settings), clients, log).await, clock }
     }
 }
 
@@ -384,14 +362,10 @@ fn reading(plan: &ClockPlan, elapsed: Duration) -> SystemTime {
 fn token() -> &'static (String, String) {
     static TOKEN: OnceLock<(String, String)> = OnceLock::new();
     TOKEN.get_or_init(|| {
-        let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let claims =
-            json!({"iss": "https://issuer.example", "aud": "distributors", "exp": 4_000_000_000_u64, "node_id": NODE});
-        let signed = format!("{}.{}", encode(br#"{"alg":"EdDSA"}"#), encode(claims.to_string().as_bytes()));
-        let signature = encode(key.sign(signed.as_bytes()).as_ref());
-        let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref())}]});
-        (format!("{signed}.{signature}"), jwks.to_string())
+        let signer = Signer::fixed();
+        let claims = json!({"iss": ISSUER, "aud": AUDIENCE, "exp": 4_000_000_000_u64, "node_id": NODE});
+        let token = signer.sign("EdDSA", &json!({"alg": "EdDSA"}), &claims);
+        (token, json!({"keys": [signer.jwk()]}).to_string())
     })
 }
 
@@ -447,14 +421,17 @@ impl Client {
         let sent = format!("client {} sends request {number} to instance {}", planned.client, planned.instance);
         self.world.note(format!("{sent}: {action:?} of distributor {target}, If-Match {tags:?}, {left} ms"));
         let left = Duration::from_millis(left);
-        let invocation =
-            Invocation { request_id: number.to_string(), deadline: Some(instance.clock.now() + left), trace_id: None };
+        let invocation = Invocation {
+            request_id: number.to_string(),
+            deadline: Some(instance.clock.now() + left),
+            trace_root: None,
+        };
         let (sender, receiver) = oneshot::channel();
         let attempts = Attempts { request: number, fates: planned.fates.clone(), count: 0.into() };
         let work = REQUEST.scope(Arc::new(attempts), async move {
             let response = instance.app.invoke(event.as_bytes(), &invocation).await.expect("an HTTP event");
             // Where Lambda has given up, no one waits for it.
-            let _ = sender.send(serde_json::to_value(response).expect("a response is JSON"));
+            let _ = sender.send(serde_json::from_slice::<Value>(&response).expect("a response is JSON"));
         });
         tokio::spawn(Freezable {
             work: Box::pin(work),

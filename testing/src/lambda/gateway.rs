@@ -12,7 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use update_distributor::handler::{App, Invocation};
+use update_distributor::handler::App;
+use update_distributor::invocation::Invocation;
 
 /// As much as a gateway lets through.
 const MAX_BODY: usize = 6 * 1024 * 1024;
@@ -59,11 +60,11 @@ async fn forward(State(app): State<Arc<App>>, request: Request<Body>) -> Respons
         "body": body,
         "isBase64Encoded": is_base64,
     });
-    let invocation = Invocation { request_id, deadline: Some(SystemTime::now() + TIMEOUT), trace_id: None };
+    let invocation = Invocation { request_id, deadline: Some(SystemTime::now() + TIMEOUT), trace_root: None };
     let Ok(result) = app.invoke(event.to_string().as_bytes(), &invocation).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let result = serde_json::to_value(result).expect("an result is JSON");
+    let result = serde_json::from_slice(&result).expect("a response is JSON");
     http_response(&result)
 }
 

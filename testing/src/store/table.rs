@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use update_distributor::entity_tag::EntityTag;
+use update_distributor::hyphenated_uuid;
 use update_distributor::store::version;
-use update_distributor::update::{EntityTag, hyphenated_uuid};
 use update_distributor::webhook::{Host, HostPolicy, Method, Path, Scheme};
 
 /// The attributes of an item, or of a map in it.
@@ -115,5 +116,5 @@ fn string<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
 }
 
 fn is_lower_case_uuid(text: &str) -> bool {
-    hyphenated_uuid(text).is_some_and(|uuid| uuid.to_string() == text)
+    hyphenated_uuid::parse(text).is_some_and(|uuid| uuid.to_string() == text)
 }

@@ -1,7 +1,5 @@
 //! The real handler in this process, against an embedded store of its own.
 
-use std::ffi::OsString;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
@@ -9,15 +7,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use update_distributor::clients::Clients;
-use update_distributor::config::Config;
 use update_distributor::event::InvalidEvent;
-use update_distributor::handler::{App, Invocation};
-use update_distributor::log::{Level, Log, Writer};
+use update_distributor::handler::App;
+use update_distributor::invocation::Invocation;
+use update_distributor::log::Level;
 
-use crate::embedded::{self, Embedded, ID, Item, NODE, TABLE};
-use crate::issuer::{self, AUDIENCE, ISSUER, Issuer};
-use crate::lines::Lines;
-use crate::request::{FrontEnd, Request, Response};
+use crate::issuer::{self, Issuer};
+use crate::lambda::captured_log::CapturedLog;
+use crate::lambda::request::{FrontEnd, Request, Response};
+use crate::store::embedded::{self, Embedded, ID, Item, NODE, TABLE};
 
 pub struct Function {
     pub app: App,
@@ -25,24 +23,24 @@ pub struct Function {
     pub issuer: Issuer,
     /// A token of the issuer for the documented distributor's node.
     pub token: String,
-    log: Lines,
+    log: CapturedLog,
 }
 
 impl Function {
     pub async fn new() -> Self {
-        Self::with(&[]).await
+        Self::with_settings(&[]).await
     }
 
     /// With settings besides the usual ones; an empty one takes a usual one away.
-    pub async fn with(settings: &[(&str, &str)]) -> Self {
+    pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
         let store = embedded().await;
         let endpoint = store.endpoint();
-        Self::behind(store, &endpoint, settings).await
+        Self::at_endpoint(store, &endpoint, settings).await
     }
 
     /// With a store that the function reaches at another address.
-    pub async fn behind(store: Embedded, endpoint: &str, settings: &[(&str, &str)]) -> Self {
-        Self::through(store, embedded::clients(endpoint).await, settings).await
+    pub async fn at_endpoint(store: Embedded, endpoint: &str, settings: &[(&str, &str)]) -> Self {
+        Self::with_clients(store, embedded::clients(endpoint).await, settings).await
     }
 
     /// With credentials from elsewhere.
@@ -51,28 +49,16 @@ impl Function {
         let clients = embedded::clients(&store.endpoint()).await;
         let credentials = SharedCredentialsProvider::new(credentials);
         let sdk = clients.sdk.into_builder().credentials_provider(credentials).build();
-        Self::through(store, Clients { sdk, ..clients }, &[]).await
+        Self::with_clients(store, Clients { sdk, ..clients }, &[]).await
     }
 
-    pub async fn through(store: Embedded, clients: Clients, settings: &[(&str, &str)]) -> Self {
+    pub async fn with_clients(store: Embedded, clients: Clients, settings: &[(&str, &str)]) -> Self {
         let issuer = Issuer::new("first");
-        let jwks = issuer.jwks();
-        let usual = [
-            ("TABLE_NAME", TABLE),
-            ("TOKEN_ISSUER", ISSUER),
-            ("TOKEN_AUDIENCE", AUDIENCE),
-            ("TOKEN_JWKS", &jwks),
-            ("AWS_REGION", "eu-central-1"),
-            ("PRIME", "false"),
-        ];
-        let config = Config::from_env(|name| {
-            let set = settings.iter().chain(&usual).find(|(variable, _)| *variable == name);
-            set.map(|(_, value)| OsString::from(value))
-        });
-        let log = Lines::default();
-        let config = config.expect("the settings are right");
-        let output = Log::new(Arc::new(Writer::new(Level::Info, true, Box::new(log.clone()))), None);
-        let app = App::new(config, clients, output).await;
+        let mut all = super::settings(&issuer.jwks());
+        all.insert("PRIME".to_owned(), "false".to_owned());
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let log = CapturedLog::default();
+        let app = App::start(super::config(&all), clients, log.at(Level::Info)).await;
         let token = issuer.sign(&issuer::claims(NODE, 600));
         Self { app, store, issuer, token, log }
     }
@@ -100,18 +86,19 @@ impl Function {
 
     /// Sends an event with this deadline.
     pub async fn until(&self, event: &[u8], deadline: Option<SystemTime>) -> Result<Response, InvalidEvent> {
-        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline, trace_id: None };
+        let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline, trace_root: None };
         let response = self.app.invoke(event, &invocation).await?;
-        Ok(Response::read(&serde_json::to_value(response).expect("a response is JSON")))
+        Ok(Response::read(&serde_json::from_slice(&response).expect("a response is JSON")))
     }
 
-    /// The last line of the log.
+    /// The lines of the log.
     pub fn lines(&self) -> Vec<Value> {
         let lines = self.log.0.lock().unwrap();
         let lines = std::str::from_utf8(&lines).unwrap().lines();
         lines.map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
     }
 
+    /// The last line of the log.
     pub fn last_line(&self) -> Value {
         let lines = self.log.0.lock().unwrap();
         let line = std::str::from_utf8(&lines).unwrap().lines().next_back().expect("a line was logged");

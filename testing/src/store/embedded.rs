@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use tokio::net::TcpListener;
-use update_distributor::clients::Clients;
-use update_distributor::config::Aws;
+use update_distributor::clients::{Aws, Clients};
 
 pub const TABLE: &str = "distributors";
 pub const ID: &str = "39e8003c-6342-4fd3-97a1-3f2a7b437d0a";
@@ -71,11 +69,8 @@ pub fn documented_item() -> Item {
 pub async fn clients(endpoint: &str) -> Clients {
     let aws = Aws { region: "eu-central-1".to_owned(), endpoint_url: Some(endpoint.to_owned()) };
     let clients = Clients::from_env(&aws).await;
-    let sdk = clients.sdk.clone().into_builder();
-    let sdk = sdk.behavior_version(BehaviorVersion::latest());
-    let credentials =
-        aws_sdk_dynamodb::config::SharedCredentialsProvider::new(Credentials::new("any", "any", None, None, "local"));
-    Clients { sdk: sdk.credentials_provider(credentials).build(), ..clients }
+    let sdk = clients.sdk.into_builder().credentials_provider(super::credentials()).build();
+    Clients { sdk, ..clients }
 }
 
 fn endpoint(address: SocketAddr) -> String {

@@ -1,9 +1,4 @@
-//! Keys of every kind, and a server that hands them out.
-
-use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+//! Keys of every kind.
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
@@ -12,13 +7,9 @@ use aws_lc_rs::signature::{
     EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use aws_lc_rs::{hmac, rsa};
-use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use crate::issuer::encode;
+use super::encode;
 
 pub enum Signer {
     Rsa(RsaKeyPair),
@@ -54,6 +45,11 @@ impl Signer {
         Self::Ed25519(Ed25519KeyPair::generate().unwrap())
     }
 
+    /// The same in every run, so that an input or a seed that was found means the same later.
+    pub fn fixed() -> Self {
+        Self::Ed25519(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+    }
+
     pub fn jwk(&self) -> Value {
         match self {
             Self::Rsa(key) => {
@@ -86,11 +82,12 @@ impl Signer {
 
     /// A token with this header and these claims, signed as `alg` says.
     pub fn sign(&self, alg: &str, header: &Value, claims: &Value) -> String {
-        self.sign_parts(alg, &header.to_string(), &claims.to_string())
+        self.sign_parts(alg, header.to_string(), claims.to_string())
     }
 
-    pub fn sign_parts(&self, alg: &str, header: &str, claims: &str) -> String {
-        let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+    /// Signs a header and claims as they are written.
+    pub fn sign_parts(&self, alg: &str, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
+        let signed = format!("{}.{}", encode(header.as_ref()), encode(claims.as_ref()));
         let signature = self.signature(alg, signed.as_bytes());
         format!("{signed}.{}", encode(&signature))
     }
@@ -124,94 +121,5 @@ impl Signer {
                 hmac::sign(&hmac::Key::new(algorithm, secret), message).as_ref().to_vec()
             }
         }
-    }
-}
-
-/// What the key server does with a request.
-#[derive(Clone)]
-pub enum Reply {
-    Document(String),
-    DocumentAfter(Duration, String),
-    Status(u16),
-    Redirect(String),
-    Hang,
-}
-
-/// An HTTP server on loopback that hands out documents.
-pub struct KeyServer {
-    pub address: SocketAddr,
-    state: Arc<Mutex<Script>>,
-}
-
-#[derive(Default)]
-struct Script {
-    once: VecDeque<Reply>,
-    always: Vec<(String, Reply)>,
-    requests: Vec<String>,
-    headers: Vec<HeaderMap>,
-}
-
-impl KeyServer {
-    pub async fn start() -> Self {
-        let state = Arc::<Mutex<Script>>::default();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(reply).with_state(Arc::clone(&state));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, state }
-    }
-
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    /// Sets the response of a path from now on.
-    pub fn serve(&self, path: &str, reply: Reply) {
-        let mut state = self.state.lock().unwrap();
-        state.always.retain(|(served, _)| served != path);
-        state.always.push((path.to_owned(), reply));
-    }
-
-    /// What the next request gets, whatever it asks for.
-    pub fn next(&self, reply: Reply) {
-        self.state.lock().unwrap().once.push_back(reply);
-    }
-
-    /// The headers of the last request.
-    pub fn last_headers(&self) -> HeaderMap {
-        self.state.lock().unwrap().headers.last().unwrap().clone()
-    }
-
-    /// The paths that were asked for, and forgets them.
-    pub fn take_requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.state.lock().unwrap().requests)
-    }
-}
-
-async fn reply(
-    State(state): State<Arc<Mutex<Script>>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> (StatusCode, HeaderMap, String) {
-    let reply = {
-        let mut state = state.lock().unwrap();
-        state.requests.push(uri.path().to_owned());
-        state.headers.push(headers);
-        let always = state.always.iter().find(|(path, _)| path == uri.path()).map(|(_, reply)| reply.clone());
-        state.once.pop_front().or(always).unwrap_or(Reply::Status(404))
-    };
-    let mut headers = HeaderMap::new();
-    match reply {
-        Reply::Document(document) => (StatusCode::OK, headers, document),
-        Reply::DocumentAfter(delay, document) => {
-            tokio::time::sleep(delay).await;
-            (StatusCode::OK, headers, document)
-        }
-        Reply::Status(status) => (StatusCode::from_u16(status).unwrap(), headers, String::new()),
-        Reply::Redirect(location) => {
-            headers.insert("location", location.parse().unwrap());
-            (StatusCode::FOUND, headers, String::new())
-        }
-        Reply::Hang => std::future::pending().await,
     }
 }

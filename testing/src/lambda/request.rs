@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::embedded::ID;
+use crate::store::embedded::ID;
 
 /// The body of the documented request.
 pub const SET: &str = r#"{"meta":{"host":"https://example.com222","path":"/webhook","method":1,"authentication":{"type":1,"username":"user","password":"pass"}}}"#;
@@ -141,6 +141,8 @@ impl Request {
 pub struct Response {
     pub status: u64,
     pub headers: BTreeMap<String, String>,
+    /// The body as it is written, and as it is read.
+    pub text: String,
     pub body: Value,
 }
 
@@ -157,11 +159,9 @@ impl Response {
             }))
             .collect();
         assert_eq!(response["isBase64Encoded"], false, "{response}");
-        Self {
-            status: response["statusCode"].as_u64().unwrap(),
-            headers,
-            body: serde_json::from_str(response["body"].as_str().unwrap()).unwrap(),
-        }
+        let text = response["body"].as_str().unwrap().to_owned();
+        let body = serde_json::from_str(&text).unwrap();
+        Self { status: response["statusCode"].as_u64().unwrap(), headers, text, body }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

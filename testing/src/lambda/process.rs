@@ -1,6 +1,5 @@
 //! The real `bootstrap` binary behind a Runtime API.
 
-use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,9 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::embedded::{Embedded, TABLE};
-use crate::issuer::{AUDIENCE, ISSUER, Issuer};
-use crate::runtime_api::RuntimeApi;
+use super::Settings;
+use crate::issuer::Issuer;
+use crate::lambda::runtime_api::RuntimeApi;
+use crate::store::embedded::Embedded;
 
 /// A process, and the Runtime API that it asks for events.
 pub struct Process {
@@ -35,41 +35,38 @@ impl DerefMut for Process {
     }
 }
 
-/// The environment that Lambda sets, and the settings of a deployment with this store and issuer.
-pub fn environment(endpoint: &str, issuer: &Issuer) -> HashMap<String, String> {
-    let settings = [
+/// The environment that Lambda sets, and the settings of a deployment with this store and these keys.
+pub fn environment(endpoint: &str, jwks: &str) -> Settings {
+    let mut environment = super::settings(jwks);
+    let of_lambda = [
         ("AWS_LAMBDA_FUNCTION_NAME", "update-distributor"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_REGION", "eu-central-1"),
         ("AWS_ACCESS_KEY_ID", "any"),
         ("AWS_SECRET_ACCESS_KEY", "any"),
         ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
-        ("TABLE_NAME", TABLE),
-        ("TOKEN_ISSUER", ISSUER),
-        ("TOKEN_AUDIENCE", AUDIENCE),
-        ("TOKEN_JWKS", &issuer.jwks()),
     ];
-    settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    environment.extend(of_lambda.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    environment
 }
 
 impl Process {
     /// Starts a binary with the usual environment, and with settings besides it or in its place.
     pub fn start(binary: &str, store: &Embedded, issuer: &Issuer, settings: &[(&str, &str)]) -> Self {
-        let mut environment = environment(&store.endpoint(), issuer);
+        let mut environment = environment(&store.endpoint(), &issuer.jwks());
         environment.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Self::spawn(binary, environment)
     }
 
     /// Starts a binary with this environment and nothing else of ours.
-    pub fn spawn(binary: &str, mut environment: HashMap<String, String>) -> Self {
+    pub fn spawn(binary: &str, mut environment: Settings) -> Self {
         let api = RuntimeApi::start();
         environment.entry("AWS_LAMBDA_RUNTIME_API".to_owned()).or_insert(api.address.to_string());
         Self::spawn_for(api, binary, environment)
     }
 
     /// Starts a binary with this environment, which says how to reach `api`.
-    pub fn spawn_for(api: RuntimeApi, binary: &str, environment: HashMap<String, String>) -> Self {
+    pub fn spawn_for(api: RuntimeApi, binary: &str, environment: Settings) -> Self {
         let mut child = Command::new(binary)
             .env_clear()
             .envs(environment)

@@ -1,0 +1,195 @@
+//! The decision that follows from an item for which the condition of a call did not hold. Nothing here calls the store.
+
+use std::time::SystemTime;
+
+use super::expression::Expected;
+use super::item::{self, Attributes};
+use super::version;
+use crate::distributor::Distributor;
+use crate::problem::{Code, Problem};
+use crate::update::{Access, Change, IfMatch, Update};
+
+/// A write as it was tried.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The versions that it may replace.
+    pub expected: Expected,
+    /// Its own version.
+    pub version: String,
+    /// The proposals of the request before this one.
+    pub repetitions: u32,
+}
+
+impl Proposal {
+    /// Returns the first proposal of a request: stamped by the clock.
+    #[must_use]
+    pub fn first(now: SystemTime) -> Self {
+        Self { expected: Expected::AllowedByIfMatch, version: version::at(now), repetitions: 0 }
+    }
+
+    /// Returns what to propose next, where the item is at a stored version that is allowed, and not before this one's.
+    ///
+    /// - After the stored version, by a compare-and-swap on it.
+    /// - Where that has been tried, so that others write at the same time, and the clock is ahead of the stored version:
+    ///   with the clock's time, which takes precedence over all that were stamped before.
+    /// - Where nothing can come after the stored version, since it is not in our form: with the clock's time, by a
+    ///   compare-and-swap.
+    fn next(&self, stored: Option<&str>, now: SystemTime) -> Self {
+        let now = version::at(now);
+        let (expected, version) = match stored.map(|stored| (stored, version::after(stored))) {
+            None => (Expected::AllowedByIfMatch, now),
+            Some((stored, None)) => (Expected::Stored(stored.to_owned()), now),
+            Some((stored, Some(_))) if self.repetitions > 0 && *now > *stored => (Expected::AllowedByIfMatch, now),
+            Some((stored, Some(after))) => (Expected::Stored(stored.to_owned()), after),
+        };
+        Self { expected, version, repetitions: self.repetitions + 1 }
+    }
+}
+
+/// What to do after a call whose condition did not hold.
+pub enum Decision {
+    /// The change has been made: this is the distributor.
+    Respond(Distributor),
+    /// Nothing was written.
+    Refuse(Problem),
+    /// Only the version stood in the way.
+    Retry(Proposal),
+}
+
+/// Decides on the item that the store returned, or on `None` where there is none. `may_have_arrived` says whether an
+/// earlier attempt of the request may have been carried out.
+///
+/// | item | at a version that `If-Match` allows | its `meta` | decision |
+/// | --- | --- | --- | --- |
+/// | none, or another node's | | | 404 |
+/// | ours | no | as asked for | respond: an attempt, this request when it was sent before, or another has made it |
+/// | ours | no | another | 412 |
+/// | ours | yes, without tags | as asked for, at our version, and an attempt may have arrived | respond: its response was lost |
+/// | ours | yes | any | retry a write, 503 for a read: its condition holds for the item |
+pub fn decide(
+    update: &Update<Attributes>,
+    proposal: &Proposal,
+    may_have_arrived: bool,
+    item: Option<&Attributes>,
+    now: SystemTime,
+) -> Decision {
+    let Some(item) = item else {
+        return Decision::Refuse(not_found("absent"));
+    };
+    if let Access::Node(node) = update.access
+        && item::string(item, "node_id") != Some(&node.to_string())
+    {
+        return Decision::Refuse(not_found("other_node"));
+    }
+    let stored = item::string(item, "updated_at");
+    let is_applied = item::is_applied(&update.change, item);
+    let distributor = || item::distributor(update.id, item);
+    if !update.if_match.allows(stored) {
+        // RFC 9110, 13.1.1 allows the success.
+        return if is_applied {
+            Decision::Respond(distributor())
+        } else {
+            Decision::Refuse(Problem::precondition_failed(distributor().entity_tag().as_ref()))
+        };
+    }
+    // With tags, a version that they allow was there before the request.
+    if may_have_arrived && is_applied && update.if_match == IfMatch::Any && stored == Some(&proposal.version) {
+        return Decision::Respond(distributor());
+    }
+    match update.change {
+        // The condition holds for the returned item, so it cannot have failed: the store contradicts itself.
+        Change::Keep => Decision::Refuse(super::unavailable()),
+        Change::Remove | Change::Set(_) => Decision::Retry(proposal.next(stored, now)),
+    }
+}
+
+fn not_found(reason: &'static str) -> Problem {
+    Problem::new(Code::DistributorNotFound, "the caller has no such distributor").because(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::entity_tag::EntityTag;
+
+    const BEFORE: &str = "2026-01-01T00:00:00.000001Z";
+    const NOW: &str = "2026-01-01T00:00:00.000002Z";
+    const AFTER: &str = "2026-01-01T00:00:00.000003Z";
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(1_767_225_600_000_002)
+    }
+
+    fn item(node: Uuid, version: Option<&str>, path: Option<&str>) -> Attributes {
+        let string = |text: &str| AttributeValue::S(text.to_owned());
+        let mut item = Attributes::from([("node_id".to_owned(), string(&node.to_string()))]);
+        item.extend(version.map(|version| ("updated_at".to_owned(), string(version))));
+        let meta = path.map(|path| AttributeValue::M(Attributes::from([("path".to_owned(), string(path))])));
+        item.extend(meta.map(|meta| ("meta".to_owned(), meta)));
+        item
+    }
+
+    fn set(path: &str) -> Change<Attributes> {
+        Change::Set(Attributes::from([("path".to_owned(), AttributeValue::S(path.to_owned()))]))
+    }
+
+    /// Every cell of the table, and every way to the next version.
+    #[test]
+    fn the_item_decides() {
+        let (ours, others) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let tags = |tags: &[&str]| IfMatch::OneOf(tags.iter().filter_map(|tag| EntityTag::new(tag)).collect());
+        let stored = |version| Some(item(ours, Some(version), Some("/old")));
+        let applied = |version| Some(item(ours, Some(version), Some("/new")));
+        for (row, change, if_match, repetitions, may_have_arrived, item, expected) in [
+            (1, set("/new"), IfMatch::Any, 0, true, None, "404 absent".to_owned()),
+            (
+                2,
+                set("/new"),
+                IfMatch::Any,
+                0,
+                true,
+                Some(item(others, Some(NOW), Some("/new"))),
+                "404 other_node".to_owned(),
+            ),
+            (3, set("/new"), tags(&["x"]), 0, false, applied(AFTER), format!("200 {AFTER}")),
+            (4, set("/new"), tags(&["x"]), 0, true, stored(AFTER), "412".to_owned()),
+            (5, Change::Remove, tags(&["x"]), 0, false, Some(item(ours, Some(AFTER), None)), format!("200 {AFTER}")),
+            (6, Change::Remove, tags(&["x"]), 0, false, stored(AFTER), "412".to_owned()),
+            (7, Change::Keep, tags(&["x"]), 0, false, stored(AFTER), "412".to_owned()),
+            (8, Change::Keep, tags(&[AFTER]), 0, false, stored(AFTER), "503".to_owned()),
+            (9, Change::Keep, IfMatch::Any, 0, false, stored(AFTER), "503".to_owned()),
+            // Ours, or another's in the same microsecond.
+            (10, set("/new"), IfMatch::Any, 0, true, applied(NOW), format!("200 {NOW}")),
+            (11, set("/new"), IfMatch::Any, 0, false, applied(NOW), format!("{AFTER} after {NOW}")),
+            (12, set("/new"), tags(&[NOW]), 0, true, applied(NOW), format!("{AFTER} after {NOW}")),
+            (13, set("/new"), IfMatch::Any, 0, true, stored(NOW), format!("{AFTER} after {NOW}")),
+            // Overtaken: first one after the stored version, then by the clock.
+            (14, set("/new"), IfMatch::Any, 0, false, stored(BEFORE), format!("{NOW} after {BEFORE}")),
+            (15, set("/new"), IfMatch::Any, 1, false, stored(BEFORE), NOW.to_owned()),
+            (16, set("/new"), IfMatch::Any, 9, false, stored(NOW), format!("{AFTER} after {NOW}")),
+            (17, set("/new"), IfMatch::Any, 0, false, stored("latest"), format!("{NOW} after latest")),
+            (18, set("/new"), IfMatch::Any, 1, false, stored("latest"), format!("{NOW} after latest")),
+            (19, Change::Remove, IfMatch::Any, 0, false, Some(item(ours, None, None)), NOW.to_owned()),
+        ] {
+            let update = Update { id: Uuid::nil(), access: Access::Node(ours), if_match, change };
+            let proposal = Proposal { repetitions, ..Proposal::first(now()) };
+            let found = match decide(&update, &proposal, may_have_arrived, item.as_ref(), now()) {
+                Decision::Respond(distributor) => format!("200 {}", distributor.updated_at.unwrap()),
+                Decision::Refuse(problem) => {
+                    let reason = problem.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+                    format!("{}{reason}", problem.code.status().as_u16())
+                }
+                Decision::Retry(Proposal { expected: Expected::Stored(stored), version, .. }) => {
+                    format!("{version} after {stored}")
+                }
+                Decision::Retry(Proposal { expected: Expected::AllowedByIfMatch, version, .. }) => version,
+            };
+            assert_eq!(found, expected, "row {row}");
+        }
+    }
+}

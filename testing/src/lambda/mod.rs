@@ -1,0 +1,37 @@
+//! What stands in for Lambda and its front ends, with the function in this process or in its own.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+use update_distributor::config::Config;
+
+use crate::issuer::{AUDIENCE, ISSUER};
+use crate::store::embedded::TABLE;
+
+pub mod captured_log;
+pub mod function;
+pub mod gateway;
+pub mod process;
+pub mod request;
+pub mod runtime_api;
+
+/// Settings by the names of their variables.
+pub type Settings = HashMap<String, String>;
+
+/// The settings of a function that accepts what these keys have signed for [`ISSUER`] and [`AUDIENCE`].
+pub fn settings(jwks: &str) -> Settings {
+    let settings = [
+        ("AWS_REGION", "eu-central-1"),
+        ("TABLE_NAME", TABLE),
+        ("TOKEN_ISSUER", ISSUER),
+        ("TOKEN_AUDIENCE", AUDIENCE),
+        ("TOKEN_JWKS", jwks),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Reads settings as the function does.
+pub fn config(settings: &Settings) -> Config {
+    let config = Config::from_env(|name| settings.get(name).map(OsString::from));
+    config.expect("the settings are right")
+}
