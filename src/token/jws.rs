@@ -8,18 +8,12 @@ use crate::json::UniqueMembers;
 
 /// A JWS whose header has been read and whose signature has not been verified.
 pub struct Jws<'a> {
-    /// All of it.
-    pub token: &'a str,
     /// The name of the key.
     pub kid: Option<String>,
     /// The algorithm of the signature.
     pub alg: String,
-    /// Header and payload as they were signed.
-    pub signing_input: &'a str,
     /// The payload, in base64url.
     pub payload: &'a str,
-    /// The signature, in base64url.
-    pub signature: &'a str,
 }
 
 impl<'a> Jws<'a> {
@@ -30,7 +24,7 @@ impl<'a> Jws<'a> {
     /// It is not a JWS in compact form, or its header is refused. Keys in the header are never read, and neither is what
     /// RFC 7515 does not define.
     pub fn parse(token: &'a str) -> Result<Self, InvalidToken> {
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(InvalidToken::NotSigned)?;
+        let (signing_input, _) = token.rsplit_once('.').ok_or(InvalidToken::NotSigned)?;
         let (header, payload) = signing_input.split_once('.').ok_or(InvalidToken::NotSigned)?;
         if payload.contains('.') {
             return Err(InvalidToken::NotSigned);
@@ -46,7 +40,7 @@ impl<'a> Jws<'a> {
         if !typ.is_none_or(|typ| is_jwt_type(&typ)) {
             return Err(InvalidToken::Type);
         }
-        Ok(Self { token, kid, alg, signing_input, payload, signature })
+        Ok(Self { kid, alg, payload })
     }
 }
 

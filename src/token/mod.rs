@@ -86,7 +86,7 @@ impl Verifier {
         if candidates.peek().is_none() {
             return Err(InvalidToken::Algorithm.into());
         }
-        if !candidates.any(|key| key.verifies(&jws, algorithm)) {
+        if !candidates.any(|key| key.verifies(token, algorithm)) {
             return Err(InvalidToken::Signature.into());
         }
         Ok(self.rules.validate(&claims, self.clock.now())?)
