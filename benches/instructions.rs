@@ -24,12 +24,10 @@ use std::process::{ExitCode, Stdio};
 
 use serde_json::json;
 use testing::issuer::signer::Signer;
-use testing::issuer::{self, AUDIENCE, ISSUER};
+use testing::lambda::process::environment;
 use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::lambda::runtime_api::RuntimeApi;
-use testing::store::embedded::{self, Embedded, NODE, TABLE};
-use testing::store::tls::Tls;
-use tokio::net::TcpListener;
+use testing::store::tls::SecureStore;
 use tokio::process::Command;
 
 /// Requests of the short run and of the long one; the difference is what is counted.
@@ -168,34 +166,14 @@ fn build() -> PathBuf {
 }
 
 struct World {
-    endpoint: String,
-    certificate: PathBuf,
+    store: SecureStore,
     signer: Signer,
-    _store: Embedded,
 }
 
 impl World {
     async fn start() -> Self {
-        let tls = Tls::default();
-        let certificate = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-certificate.pem");
-        fs::write(&certificate, &tls.certificate_pem).unwrap();
-        let store = Embedded::serve(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).await;
-        store.put(embedded::documented_item()).await;
-        let endpoint = format!("https://localhost:{}", tls.in_front_of(store.address).await);
-        Self { endpoint, certificate, signer: Signer::p256(), _store: store }
-    }
-
-    fn jwks(&self) -> String {
-        let mut jwk = self.signer.jwk();
-        jwk["kid"] = "ES256".into();
-        jwk["alg"] = "ES256".into();
-        json!({"keys": [jwk]}).to_string()
-    }
-
-    fn token(&self, number: usize) -> String {
-        let mut claims = issuer::claims(NODE, 36_000);
-        claims["jti"] = format!("{number:08}").into();
-        self.signer.sign("ES256", &json!({"alg": "ES256", "kid": "ES256"}), &claims)
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        Self { store: SecureStore::start(&folder).await, signer: Signer::p256() }
     }
 }
 
@@ -213,24 +191,16 @@ async fn count(binary: &Path, world: &World, requests: usize, tokens: usize) -> 
 
 /// Starts the function and sends it so many requests, with these bodies and so many tokens in turn, until it has ended.
 async fn drive(mut command: Command, world: &World, bodies: &[&str], requests: usize, tokens: usize) {
-    let tokens: Vec<_> = (0..tokens).map(|number| world.token(number)).collect();
+    let tokens: Vec<_> = (0..tokens).map(|number| world.signer.numbered("ES256", number)).collect();
     let api = RuntimeApi::start();
+    let jwks = json!({"keys": [world.signer.named_jwk("ES256")]}).to_string();
     let mut child = command
         .env_clear()
-        .envs([
-            ("AWS_LAMBDA_RUNTIME_API", &*api.address.to_string()),
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", "any"),
-            ("AWS_SECRET_ACCESS_KEY", "any"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoint),
-            ("SSL_CERT_FILE", world.certificate.to_str().unwrap()),
-            ("TABLE_NAME", TABLE),
-            ("TOKEN_ISSUER", ISSUER),
-            ("TOKEN_AUDIENCE", AUDIENCE),
-            ("TOKEN_JWKS", &world.jwks()),
-            // Nothing of the start differs between two runs.
-            ("PRIME", "false"),
-        ])
+        .envs(environment(&world.store.endpoint, &jwks))
+        .env("AWS_LAMBDA_RUNTIME_API", api.address.to_string())
+        .env("SSL_CERT_FILE", &world.store.certificate)
+        // Nothing of the start differs between two runs.
+        .env("PRIME", "false")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)

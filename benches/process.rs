@@ -24,14 +24,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
-use testing::issuer;
 use testing::issuer::key_server::{KeyServer, Reply};
 use testing::issuer::signer::Signer;
+use testing::lambda::process::environment;
 use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::lambda::runtime_api::RuntimeApi;
-use testing::store::embedded::{self, Embedded, NODE, TABLE};
-use testing::store::tls::Tls;
-use tokio::net::TcpListener;
+use testing::store::tls::SecureStore;
 use tokio::process::{Child, Command};
 
 /// Starts of each process at full speed, and with the share of a processor that 128 MB give.
@@ -119,51 +117,28 @@ fn mebibytes(bytes: f64) -> f64 {
 
 /// What every process meets: the store, the keys, and a certificate to trust them by.
 struct World {
-    _store: Embedded,
-    endpoint: String,
+    store: SecureStore,
     _keys: KeyServer,
     keys_uri: String,
     jwks: String,
-    certificate: PathBuf,
     es256: Vec<String>,
     rs256: Vec<String>,
 }
 
 impl World {
     async fn start() -> Self {
-        let tls = Tls::default();
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-certificate.pem");
-        fs::write(&file, &tls.certificate_pem).unwrap();
-
-        let store = Embedded::serve(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).await;
-        store.put(embedded::documented_item()).await;
+        let store = SecureStore::start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).await;
         let keys = KeyServer::start().await;
         let (es256, rs256) = (Signer::p256(), Signer::rsa(2_048));
-        let jwk = |signer: &Signer, alg: &str| {
-            let mut jwk = signer.jwk();
-            jwk["kid"] = alg.into();
-            jwk["alg"] = alg.into();
-            jwk
-        };
-        let jwks = json!({"keys": [jwk(&es256, "ES256"), jwk(&rs256, "RS256")]}).to_string();
+        let jwks = json!({"keys": [es256.named_jwk("ES256"), rs256.named_jwk("RS256")]}).to_string();
         keys.serve("/jwks", Reply::Document(jwks.clone()));
-        let tokens = |signer: &Signer, alg: &str| {
-            let token = |number: usize| {
-                let mut claims = issuer::claims(NODE, 36_000);
-                claims["jti"] = format!("{number:08}").into();
-                signer.sign(alg, &json!({"alg": alg, "kid": alg}), &claims)
-            };
-            (0..TOKENS).map(token).collect()
-        };
         Self {
-            endpoint: format!("https://localhost:{}", tls.in_front_of(store.address).await),
-            keys_uri: format!("https://localhost:{}/jwks", tls.in_front_of(keys.address).await),
-            es256: tokens(&es256, "ES256"),
-            rs256: tokens(&rs256, "RS256"),
-            _store: store,
+            keys_uri: format!("https://localhost:{}/jwks", store.tls.in_front_of(keys.address).await),
+            es256: (0..TOKENS).map(|number| es256.numbered("ES256", number)).collect(),
+            rs256: (0..TOKENS).map(|number| rs256.numbered("RS256", number)).collect(),
+            store,
             _keys: keys,
             jwks,
-            certificate: file,
         }
     }
 }
@@ -287,29 +262,15 @@ impl Process {
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(variant.binary).env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        for (name, value) in [
-            ("AWS_LAMBDA_RUNTIME_API", &*api.address.to_string()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "update-distributor"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", "any"),
-            ("AWS_SECRET_ACCESS_KEY", "any"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", &world.endpoint),
-            ("SSL_CERT_FILE", world.certificate.to_str().unwrap()),
-            ("TABLE_NAME", TABLE),
-            ("TOKEN_ISSUER", issuer::ISSUER),
-            ("TOKEN_AUDIENCE", issuer::AUDIENCE),
-        ] {
-            command.env(name, value);
-        }
+        command.envs(environment(&world.store.endpoint, &world.jwks));
+        command.env("AWS_LAMBDA_RUNTIME_API", api.address.to_string());
+        command.env("SSL_CERT_FILE", &world.store.certificate);
         if concurrency > 1 {
             command.env("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string());
         }
-        match variant.keys {
-            Some(uri) => command.env("TOKEN_JWKS_URI", uri),
-            None => command.env("TOKEN_JWKS", &world.jwks),
-        };
+        if let Some(uri) = variant.keys {
+            command.env("TOKEN_JWKS_URI", uri).env_remove("TOKEN_JWKS");
+        }
         Self { child: command.spawn().unwrap() }
     }
 

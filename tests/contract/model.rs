@@ -374,45 +374,20 @@ fn answered(mut meta: Value) -> Value {
     meta
 }
 
-/// What the store does to one attempt.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
-    ResetBefore,
-    ResetAfter,
-    Truncated,
-    Throttled,
-    Internal,
-    InternalAfter,
-    GarbageAfter,
-}
+/// What the store may do to one attempt.
+pub const FAULTS: [Step; 7] = [
+    Step::ResetBefore,
+    Step::ResetAfter,
+    Step::Truncate,
+    Step::Respond(400, THROTTLED),
+    Step::Respond(500, ""),
+    Step::RespondAfter(500, ""),
+    Step::RespondAfter(200, "garbage"),
+];
 
-impl Fault {
-    pub const ALL: [Self; 7] = [
-        Self::ResetBefore,
-        Self::ResetAfter,
-        Self::Truncated,
-        Self::Throttled,
-        Self::Internal,
-        Self::InternalAfter,
-        Self::GarbageAfter,
-    ];
-
-    pub fn step(self) -> Step {
-        match self {
-            Self::ResetBefore => Step::ResetBefore,
-            Self::ResetAfter => Step::ResetAfter,
-            Self::Truncated => Step::Truncate,
-            Self::Throttled => Step::Respond(400, THROTTLED),
-            Self::Internal => Step::Respond(500, ""),
-            Self::InternalAfter => Step::RespondAfter(500, ""),
-            Self::GarbageAfter => Step::RespondAfter(200, "garbage"),
-        }
-    }
-
-    /// Whether the attempt has come to the store all the same.
-    fn reaches(self) -> bool {
-        matches!(self, Self::ResetAfter | Self::Truncated | Self::InternalAfter | Self::GarbageAfter)
-    }
+/// Whether an attempt has reached the store all the same.
+fn reaches(fault: &Step) -> bool {
+    matches!(fault, Step::ResetAfter | Step::Truncate | Step::RespondAfter(..))
 }
 
 /// One request, as it was drawn.
@@ -429,7 +404,7 @@ pub struct Draw {
     pub if_match: IfMatch,
     pub content_type: Row,
     pub body: Body,
-    pub faults: Vec<Fault>,
+    pub faults: Vec<Step>,
 }
 
 /// An item as it is stored; its times are texts, and a time that is not known yet is [`NOW`].
@@ -476,8 +451,8 @@ pub fn response(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> R
         Err(pointers) => return Response::Problem { problem: (422, "invalid_body"), pointers, version: None },
     };
     for attempt in 0..3 {
-        let fault = draw.faults.get(attempt).copied();
-        if fault.is_some_and(|fault| !fault.reaches()) {
+        let fault = draw.faults.get(attempt);
+        if fault.is_some_and(|fault| !reaches(fault)) {
             continue;
         }
         let outcome = update(draw, &change, item);

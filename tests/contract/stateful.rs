@@ -22,7 +22,7 @@ use testing::store::embedded::{AT, Item as Stored, TABLE};
 use testing::store::proxy::Proxy;
 
 use super::model::{
-    self, Body, CONTENT_TYPES, Draw, Fault, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IfMatch, Item, Leaf, METHODS,
+    self, Body, CONTENT_TYPES, Draw, FAULTS, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IfMatch, Item, Leaf, METHODS,
     Member, Meta, NOW, PASSWORDS, PATHS, READ_ONLY, Row, TARGETS, TOKENS, TYPES, Token, UNKNOWN, USERNAMES,
 };
 use super::openapi::names;
@@ -102,7 +102,7 @@ fn draw() -> impl Strategy<Value = Draw> {
         4 => Just(IfMatch::Current),
         3 => select(&IfMatch::ALL[..]),
     ];
-    let faults = prop_oneof![12 => Just(Vec::new()), 1 => vec(select(&Fault::ALL[..]), 1..=3)];
+    let faults = prop_oneof![12 => Just(Vec::new()), 1 => vec(select(&FAULTS[..]), 1..=3)];
     (who, parts, if_match, body(), faults).prop_map(|(who, parts, if_match, body, faults)| {
         let (front_end, caller, other) = who;
         let (method, path, token, target, content_type) = parts;
@@ -142,7 +142,7 @@ impl World {
 
     async fn step(&mut self, draw: &Draw) {
         let event = self.event(draw);
-        self.proxy.script(draw.faults.iter().map(|fault| fault.step()));
+        self.proxy.script(draw.faults.iter().cloned());
         let expected = model::response(draw, &mut self.items[draw.distributor], self.last.as_ref());
         let before = Utc::now();
         let response = self.function.send(&event).await;

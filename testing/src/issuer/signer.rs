@@ -10,6 +10,7 @@ use aws_lc_rs::{hmac, rsa};
 use serde_json::{Value, json};
 
 use super::encode;
+use crate::store::embedded::NODE;
 
 pub enum Signer {
     Rsa(RsaKeyPair),
@@ -48,6 +49,21 @@ impl Signer {
     /// The same in every run, so that an input or a seed that was found means the same later.
     pub fn fixed() -> Self {
         Self::Ed25519(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+    }
+
+    /// The key with this algorithm, which is also its name.
+    pub fn named_jwk(&self, alg: &str) -> Value {
+        let mut jwk = self.jwk();
+        jwk["kid"] = alg.into();
+        jwk["alg"] = alg.into();
+        jwk
+    }
+
+    /// One of many tokens of that key, each another.
+    pub fn numbered(&self, alg: &str, number: usize) -> String {
+        let mut claims = super::claims(NODE, 36_000);
+        claims["jti"] = format!("{number:08}").into();
+        self.sign(alg, &json!({"alg": alg, "kid": alg}), &claims)
     }
 
     pub fn jwk(&self) -> Value {

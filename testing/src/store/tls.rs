@@ -1,6 +1,7 @@
 //! TLS in front of a port, with a certificate of its own.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -8,11 +9,35 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
+use super::embedded::{Embedded, documented_item};
+
 /// A server's side of TLS, for the name `localhost`.
 pub struct Tls {
     acceptor: TlsAcceptor,
     /// What a client has to trust.
     pub certificate_pem: String,
+}
+
+/// An embedded store with the documented distributor, behind TLS.
+pub struct SecureStore {
+    pub endpoint: String,
+    /// The file with the certificate that a client has to trust.
+    pub certificate: PathBuf,
+    pub tls: Tls,
+    _store: Embedded,
+}
+
+impl SecureStore {
+    /// Writes its certificate into this folder.
+    pub async fn start(folder: &Path) -> Self {
+        let tls = Tls::default();
+        let certificate = folder.join("certificate.pem");
+        std::fs::write(&certificate, &tls.certificate_pem).unwrap();
+        let store = Embedded::serve(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).await;
+        store.put(documented_item()).await;
+        let endpoint = format!("https://localhost:{}", tls.in_front_of(store.address).await);
+        Self { endpoint, certificate, tls, _store: store }
+    }
 }
 
 impl Default for Tls {
