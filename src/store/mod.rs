@@ -1,7 +1,7 @@
 //! The one conditional `UpdateItem`, and the protocol that makes its responses true.
 //!
 //! Every write carries a version, `updated_at`, that must be greater than the stored one. An attempt that arrives late
-//! therefore finds an equal or newer version, and its condition fails. [`decision`] says what follows from the item that
+//! therefore finds an equal or newer version, and its condition fails. `decision` says what follows from the item that
 //! it fails on; the loop here only calls.
 
 pub mod version;

@@ -522,10 +522,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_fetch_serves_everyone_who_waits_for_it() {
-        let world = World::aged(1, &[KeysAfter(300, &[A, B])]).await;
-        let asks = (0..20).map(|_| world.ask("b", 9_000));
-        assert_eq!(seconds(join_all(asks)).await, (vec!["found"; 20], 0.3));
-        assert_eq!(world.asked(), 1);
+        for (age, reply, outcome, took) in
+            [(1, KeysAfter(300, &[A, B]), "found", 0.3), (1, Hang, "lacking", 2.0), (600, Hang, "lacking", 2.0)]
+        {
+            let world = World::aged(age, &[reply]).await;
+            let asks = (0..20).map(|_| world.ask("b", 9_000));
+            assert_eq!(seconds(join_all(asks)).await, (vec![outcome; 20], took), "{age}: {reply:?}");
+            assert_eq!(world.asked(), 1, "{age}: {reply:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -629,7 +629,7 @@ async fn metadata_must_be_of_its_issuer_and_lead_to_https() {
 async fn metadata_of_another_issuer_is_named_in_the_log() {
     let (server, issuer) = (KeyServer::start().await, Issuer::new("a"));
     let url = server.url("");
-    let metadata = json!({"issuer": "https://other.example/?key=SECRET", "jwks_uri": server.url("/keys")});
+    let metadata = json!({"issuer": "https://u:SECRET@other.example/?key=SECRET", "jwks_uri": server.url("/keys")});
     server.serve("/.well-known/openid-configuration", Reply::Document(metadata.to_string()));
     server.serve("/keys", Reply::Document(issuer.jwks()));
     let fetching = Fetching::with(server, &[("TOKEN_JWKS", ""), ("TOKEN_ISSUER", &url)]).await;
