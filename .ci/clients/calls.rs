@@ -15,7 +15,7 @@ struct Caller(Configuration);
 
 impl Caller {
     async fn update(&self, body: Update, if_match: Option<&str>) -> Result<Distributor, Error<UpdateDistributorError>> {
-        update_distributor(&self.0, ID, "integration", body, None, if_match).await
+        update_distributor(&self.0, ID, "integration", body, if_match).await
     }
 }
 
