@@ -1,5 +1,6 @@
 //! The clients of the network, and the clock.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -11,7 +12,10 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use lambda_http::http::HeaderValue;
 use thiserror::Error;
 
@@ -55,7 +59,8 @@ impl Clients {
         if let Some(endpoint_url) = &aws.endpoint_url {
             loader = loader.endpoint_url(endpoint_url);
         }
-        Self { unpooled: connector(0), sdk: loader.load().await, clock: Clock::system() }
+        let unpooled = SharedHttpConnector::new(Unpooled(OnceLock::new()));
+        Self { unpooled, sdk: loader.load().await, clock: Clock::system() }
     }
 }
 
@@ -84,6 +89,16 @@ impl ProvideCredentials for EnvironmentCredentials {
 #[derive(Debug, Error)]
 #[error("AWS_ACCESS_KEY_ID or AWS_SESSION_TOKEN has a character that a header cannot contain")]
 struct UnusableCredentials;
+
+/// A connector without a pool, made when it is first used: where keys are inline, that is after a failure only.
+#[derive(Debug)]
+struct Unpooled(OnceLock<SharedHttpConnector>);
+
+impl HttpConnector for Unpooled {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        self.0.get_or_init(|| connector(0)).call(request)
+    }
+}
 
 fn connector(pool_size: usize) -> SharedHttpConnector {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
