@@ -272,7 +272,7 @@ def check_settings_have_no_secret():
         stack = Stack(TokenJwks=reference % version)
         assert stack.of_type("AWS::Lambda::Function")["Function"]["Environment"]["Variables"]["TOKEN_JWKS"] == reference % version
         contents.append(stack.resources["SettingsVersion"]["Properties"]["Content"])
-        assert "{{" not in contents[-1] and version in contents[-1], contents[-1]
+        assert "resolve" not in contents[-1] and version in contents[-1], contents[-1]
     assert contents[0] != contents[1], "another version of the secret makes a new version of the function"
     content = Stack(TokenJwksUri="https://a.example/jwks?key=SECRET").resources["SettingsVersion"]["Properties"]["Content"]
     assert "TokenJwksUri https://a.example/jwks\n" in content and "SECRET" not in content, content
