@@ -24,6 +24,7 @@ use std::process::{ExitCode, Stdio};
 
 use serde_json::json;
 use testing::issuer::signer::Signer;
+use testing::lambda::function::embedded;
 use testing::lambda::process::environment;
 use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::lambda::runtime_api::RuntimeApi;
@@ -173,7 +174,7 @@ struct World {
 impl World {
     async fn start() -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-        Self { store: SecureStore::start(&folder).await, signer: Signer::p256() }
+        Self { store: SecureStore::start(embedded().await, &folder).await, signer: Signer::p256() }
     }
 }
 

@@ -26,6 +26,7 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 use testing::issuer::key_server::{KeyServer, Reply};
 use testing::issuer::signer::Signer;
+use testing::lambda::function::embedded;
 use testing::lambda::process::environment;
 use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::lambda::runtime_api::RuntimeApi;
@@ -127,7 +128,7 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let store = SecureStore::start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).await;
+        let store = SecureStore::start(embedded().await, &Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).await;
         let keys = KeyServer::start().await;
         let (es256, rs256) = (Signer::p256(), Signer::rsa(2_048));
         let jwks = json!({"keys": [es256.named_jwk("ES256"), rs256.named_jwk("RS256")]}).to_string();

@@ -210,7 +210,7 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
             (self.0)("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let endpoint_url =
             match ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"].into_iter().find(|name| self.is_set(name)) {
-                Some(variable) if !ignores_endpoints => self.endpoint_url(variable)?,
+                Some(variable) if !ignores_endpoints => Some(self.endpoint_url(variable)?),
                 _ => None,
             };
         let region = match self.optional("AWS_REGION")? {
@@ -226,14 +226,14 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         Ok(Aws { region, endpoint_url })
     }
 
-    fn endpoint_url(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
-        let Some(text) = self.optional(variable)? else { return Ok(None) };
+    fn endpoint_url(&self, variable: &'static str) -> Result<String, ConfigError> {
+        let text = self.required(variable)?;
         let fault = |fault: &str| ConfigError { variable, fault: fault.to_owned() };
         let url = configured_url::parse(&text).map_err(|error| fault(&error.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(fault("must be a URL without query and fragment"));
         }
-        Ok(Some(url.into()))
+        Ok(url.into())
     }
 
     fn boolean(&self, variable: &'static str, default: bool) -> Result<bool, ConfigError> {

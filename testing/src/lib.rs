@@ -1,6 +1,6 @@
 //! What the tests, benchmarks, examples and fuzz targets of `update-distributor` are built on.
 //!
-//! By what it stands in for:
+//! By what it replaces:
 //!
 //! - [`store`]: an embedded DynamoDB, faults and TLS in front of it, and what an item must hold.
 //! - [`issuer`]: an issuer of tokens, keys of every type, and a server that publishes them.

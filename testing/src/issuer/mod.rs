@@ -1,4 +1,4 @@
-//! What stands in for the issuer of tokens: one with a key of its own, made when it is, or keys of every type.
+//! Issuers of tokens: one with a key of its own, keys of every type, and a server that publishes them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

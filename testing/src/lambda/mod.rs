@@ -1,4 +1,4 @@
-//! What stands in for Lambda and its front ends, with the function in this process or in its own.
+//! Lambda and its front ends for tests, with the function in this process or in its own.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

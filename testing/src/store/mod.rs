@@ -1,4 +1,4 @@
-//! What stands in for DynamoDB, and what lies in front of it.
+//! DynamoDB for tests, and the faults and TLS in front of it.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};

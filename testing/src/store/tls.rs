@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use super::embedded::{Embedded, documented_item};
+use super::embedded::Embedded;
 
 /// A server's side of TLS, for the name `localhost`.
 pub struct Tls {
@@ -18,7 +18,7 @@ pub struct Tls {
     pub certificate_pem: String,
 }
 
-/// An embedded store with the documented distributor, behind TLS.
+/// An embedded store behind TLS.
 pub struct SecureStore {
     pub endpoint: String,
     /// The file with the certificate that a client has to trust.
@@ -28,13 +28,11 @@ pub struct SecureStore {
 }
 
 impl SecureStore {
-    /// Writes its certificate into this folder.
-    pub async fn start(folder: &Path) -> Self {
+    /// Puts TLS in front of a store, and writes the certificate into this folder.
+    pub async fn start(store: Embedded, folder: &Path) -> Self {
         let tls = Tls::default();
         let certificate = folder.join("certificate.pem");
         std::fs::write(&certificate, &tls.certificate_pem).unwrap();
-        let store = Embedded::serve(TcpListener::bind(("127.0.0.1", 0)).await.unwrap()).await;
-        store.put(documented_item()).await;
         let endpoint = format!("https://localhost:{}", tls.in_front_of(store.address).await);
         Self { endpoint, certificate, tls, _store: store }
     }
