@@ -6,7 +6,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use testing::simulation::{Report, history, run_all};
+use testing::simulation::exhaustive::{CLOCKS, SIZES, STORED, walk_all};
+use testing::simulation::{Failure, Report, history, keys, run, run_all};
 
 const HELP: &str = "\
 Simulates clients, instances of the function, their network and the store, and checks every response.
@@ -17,6 +18,8 @@ Options:
       --requests COUNT   stop after at least as many requests [default: 1000000]
       --seed SEED        seed of the first run; the next ones count up from it [default: 0]
       --show             print what happens in the run of that seed, and do nothing else
+      --keys             simulate issuers and their keys instead
+      --exhaustive       walk through every order of events of up to three requests instead
   -h, --help             print this
 ";
 
@@ -26,56 +29,105 @@ const RUNS: u64 = 500;
 struct Options {
     requests: usize,
     seed: u64,
-    show: bool,
+    mode: Mode,
+}
+
+enum Mode {
+    Help,
+    Writes,
+    Show,
+    Keys,
+    Exhaustive,
 }
 
 fn main() -> ExitCode {
-    match options() {
-        Ok(Some(Options { seed, show: true, .. })) => println!("{}", history(seed)),
-        Ok(Some(options)) => match simulate(&options) {
-            Ok(report) => println!("{report}"),
-            Err(failure) => {
-                println!("{failure}");
-                return ExitCode::FAILURE;
-            }
-        },
-        Ok(None) => print!("{HELP}"),
+    let options = match options() {
+        Ok(options) => options,
         Err(error) => {
             eprintln!("{error}\nSee --help.");
             return ExitCode::FAILURE;
         }
+    };
+    let result = match options.mode {
+        Mode::Help => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Mode::Show => {
+            println!("{}", history(options.seed));
+            Ok(())
+        }
+        Mode::Writes => simulate_writes(&options),
+        Mode::Keys => simulate_keys(&options),
+        Mode::Exhaustive => walk(),
+    };
+    if let Err(failure) = result {
+        println!("{failure}");
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-fn options() -> Result<Option<Options>, lexopt::Error> {
+fn options() -> Result<Options, lexopt::Error> {
     use lexopt::prelude::*;
 
-    let mut options = Options { requests: 1_000_000, seed: 0, show: false };
+    let mut options = Options { requests: 1_000_000, seed: 0, mode: Mode::Writes };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("requests") => options.requests = arguments.value()?.parse()?,
             Long("seed") => options.seed = arguments.value()?.parse()?,
-            Long("show") => options.show = true,
-            Short('h') | Long("help") => return Ok(None),
+            Long("show") => options.mode = Mode::Show,
+            Long("keys") => options.mode = Mode::Keys,
+            Long("exhaustive") => options.mode = Mode::Exhaustive,
+            Short('h') | Long("help") => options.mode = Mode::Help,
             other => return Err(other.unexpected()),
         }
     }
-    Ok(Some(options))
+    Ok(options)
 }
 
-fn simulate(options: &Options) -> Result<String, String> {
+fn simulate_writes(options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
-    let mut report = Report::default();
+    let mut sum = Report::default();
     let mut seed = options.seed;
-    while report.requests < options.requests {
-        report.add(run_all(seed..seed + RUNS).map_err(|failure| failure.to_string())?);
+    while sum.requests < options.requests {
+        run_all(seed..seed + RUNS, run)?.into_iter().for_each(|report| sum.add(report));
         seed += RUNS;
     }
-    let Report { requests, faults, calls, .. } = report;
+    let Report { requests, faults, calls, .. } = sum;
     let (first, last, seconds) = (options.seed, seed - 1, started.elapsed().as_secs());
-    Ok(format!(
+    println!(
         "{requests} requests, {faults} faults, {calls} attempts that reached the store, seeds {first} to {last}, {seconds} s"
-    ))
+    );
+    Ok(())
+}
+
+fn simulate_keys(options: &Options) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut sum = keys::Report::default();
+    let mut seed = options.seed;
+    while sum.requests < options.requests {
+        run_all(seed..seed + RUNS, keys::run)?.into_iter().for_each(|report| sum.add(report));
+        seed += RUNS;
+    }
+    let keys::Report { requests, fetches, failures, freezes, statuses } = sum;
+    let (first, last, seconds) = (options.seed, seed - 1, started.elapsed().as_secs());
+    println!(
+        "{requests} requests, {fetches} fetches, {failures} failed, {freezes} freezes, seeds {first} to {last}, {seconds} s"
+    );
+    for ((status, withdrawn), count) in statuses {
+        println!("{count} times {status}, key {}", if withdrawn { "withdrawn" } else { "published or unknown" });
+    }
+    Ok(())
+}
+
+/// From the smallest size on, so that what fails first needs the fewest requests and faults.
+fn walk() -> Result<(), Failure> {
+    for size in SIZES {
+        let started = Instant::now();
+        let counts = walk_all(size, &CLOCKS, &STORED)?;
+        println!("{size}: {counts}, {:.1} s", started.elapsed().as_secs_f64());
+    }
+    Ok(())
 }

@@ -20,6 +20,7 @@ mod model;
 mod openapi;
 mod process;
 mod readme;
+mod runtime;
 mod simulation;
 mod stateful;
 mod table;

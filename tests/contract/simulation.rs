@@ -6,8 +6,9 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
+use testing::simulation::exhaustive::{CLOCKS, Clocks, STORED, Size, walk_all};
 use testing::simulation::store::{Item, Reply, Store};
-use testing::simulation::{Report, history, run_all};
+use testing::simulation::{Report, history, keys, run, run_all};
 
 use testing::lambda::function::embedded;
 use testing::store::embedded::{self, Embedded, ID, TABLE};
@@ -16,8 +17,10 @@ const RUNS: u64 = 520;
 
 #[test]
 fn every_response_of_the_simulation_is_true() {
-    let Report { requests, faults, calls, statuses, expressions } =
-        run_all(0..RUNS).unwrap_or_else(|failure| panic!("{failure}"));
+    let mut sum = Report::default();
+    let reports = run_all(0..RUNS, run).unwrap_or_else(|failure| panic!("{failure}"));
+    reports.into_iter().for_each(|report| sum.add(report));
+    let Report { requests, faults, calls, statuses, expressions } = sum;
     println!("{requests} requests, {faults} faults, {calls} attempts that reached the store");
     assert!(requests >= 20_000, "{requests}");
     // Runs in which these never happened would prove nothing.
@@ -25,6 +28,32 @@ fn every_response_of_the_simulation_is_true() {
     let known: BTreeSet<_> =
         EXPRESSIONS.iter().map(|(update, condition)| (update.map(str::to_owned), (*condition).to_owned())).collect();
     assert_eq!(expressions, known, "the expressions for which the model is held to the embedded store");
+}
+
+/// A part of what the example `simulate` walks through.
+#[test]
+fn every_order_of_few_events_is_allowed() {
+    let size = |requests, faults| Size { requests, faults };
+    for (size, clocks, stored) in [
+        (size(1, 1), &CLOCKS[..], &STORED[..]),
+        (size(2, 0), &CLOCKS, &STORED),
+        (size(2, 1), &[Clocks::Stopped], &STORED[..2]),
+    ] {
+        let counts = walk_all(size, clocks, stored).unwrap_or_else(|failure| panic!("{failure}"));
+        println!("{size}: {counts}");
+    }
+}
+
+#[test]
+fn keys_are_as_fresh_as_the_rules_say_whatever_happens_to_issuers() {
+    let mut sum = keys::Report::default();
+    let reports = run_all(0..40, keys::run).unwrap_or_else(|failure| panic!("{failure}"));
+    reports.into_iter().for_each(|report| sum.add(report));
+    // Runs in which these never happened would prove nothing.
+    assert!(sum.fetches > 500 && sum.failures > 100 && sum.freezes > 100, "{sum:?}");
+    for status in [200, 401, 503] {
+        assert!(sum.statuses.keys().any(|(found, _)| *found == status), "{sum:?}");
+    }
 }
 
 #[test]

@@ -101,6 +101,16 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
+    /// What it has printed so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Whether it has ended by itself, and all that it printed was read.
+    pub fn is_over(&self) -> bool {
+        self.output.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
+    }
+
     /// Ends the process and returns all that it printed.
     pub async fn stop(mut self) -> Vec<String> {
         let _ = self.child.kill().await;
@@ -111,7 +121,7 @@ impl Process {
     /// Waits until the process has ended by itself.
     pub async fn ended(&self) {
         // What it prints ends with it.
-        while !self.output.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
+        while !self.is_over() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

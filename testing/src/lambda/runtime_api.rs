@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,6 +47,10 @@ struct Invocation {
 struct Shared {
     queue: AsyncMutex<mpsc::UnboundedReceiver<Invocation>>,
     waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    /// Polls that wait for an event.
+    polls: AtomicUsize,
+    /// Outcomes of invocations that have one.
+    repeated: AtomicU32,
     ready: Notify,
 }
 
@@ -69,8 +73,13 @@ impl Drop for RuntimeApi {
 impl RuntimeApi {
     pub fn start() -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
-        let shared =
-            Arc::new(Shared { queue: AsyncMutex::new(receiver), waiting: Mutex::default(), ready: Notify::new() });
+        let shared = Arc::new(Shared {
+            queue: AsyncMutex::new(receiver),
+            waiting: Mutex::default(),
+            polls: AtomicUsize::new(0),
+            repeated: AtomicU32::new(0),
+            ready: Notify::new(),
+        });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
@@ -128,6 +137,16 @@ impl RuntimeApi {
         self.queue.send(Invocation { headers: HeaderMap::new(), event: event.to_vec() }).unwrap();
     }
 
+    /// How many polls wait for an event.
+    pub fn polls(&self) -> usize {
+        self.shared.polls.load(Ordering::Relaxed)
+    }
+
+    /// How many outcomes were refused since the last time, because their invocation had one.
+    pub fn take_repeated(&self) -> u32 {
+        self.shared.repeated.swap(0, Ordering::Relaxed)
+    }
+
     /// Ends the Runtime API: its connections close, and nothing listens at its address.
     pub fn close(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -142,9 +161,26 @@ impl RuntimeApi {
 
 async fn next(State(api): State<Arc<Shared>>) -> (HeaderMap, Vec<u8>) {
     api.ready.notify_one();
+    let _poll = Poll::start(&api);
     let invocation = api.queue.lock().await.recv().await;
     let Some(invocation) = invocation else { return std::future::pending().await };
     (invocation.headers, invocation.event)
+}
+
+/// A poll, until it has its event or its connection ends.
+struct Poll<'a>(&'a Shared);
+
+impl<'a> Poll<'a> {
+    fn start(api: &'a Shared) -> Self {
+        api.polls.fetch_add(1, Ordering::Relaxed);
+        Self(api)
+    }
+}
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        self.0.polls.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 async fn response(State(api): State<Arc<Shared>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
@@ -159,7 +195,10 @@ async fn error(State(api): State<Arc<Shared>>, Path(id): Path<String>, body: Byt
 }
 
 fn finish(api: &Shared, id: &str, outcome: Outcome) -> StatusCode {
-    let waiting = api.waiting.lock().unwrap().remove(id).unwrap_or_else(|| panic!("an invocation that waits: {id}"));
+    let Some(waiting) = api.waiting.lock().unwrap().remove(id) else {
+        api.repeated.fetch_add(1, Ordering::Relaxed);
+        return StatusCode::BAD_REQUEST;
+    };
     let _ = waiting.send(outcome);
     StatusCode::ACCEPTED
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::NODE;
 use super::plan::{Action, Fault, Planned, TARGETS};
 use super::store::Item;
 
@@ -70,6 +71,11 @@ impl State {
         self.item.as_ref()?.get("updated_at")?["S"].as_str()
     }
 
+    /// Whether the distributor exists and is the callers' node's.
+    fn is_callers(&self) -> bool {
+        self.item.as_ref().is_some_and(|item| item["node_id"]["S"] == NODE)
+    }
+
     fn meta(&self) -> Option<&Value> {
         self.item.as_ref()?.get("meta")
     }
@@ -108,121 +114,124 @@ impl History {
     /// Returns the first thing that was not allowed.
     pub fn check(&self) -> Result<(), Violation> {
         for states in &self.states {
-            check_versions(states)?;
-            self.check_writes(states)?;
+            for index in 1..states.len() {
+                let Some(number) = states[index].by else { continue };
+                let verdict = check_write(states, index, &self.requests[number]);
+                verdict.map_err(|rule| Violation { request: number, rule })?;
+            }
         }
         for (number, request) in self.requests.iter().enumerate() {
             let verdict = match &request.response {
-                Some(response) => self.check_response(number, request, response),
+                Some(response) => check_response(&self.states[request.planned.target], number, request, response),
                 None => Ok(()),
             };
             verdict.map_err(|rule| Violation { request: number, rule })?;
         }
         Ok(())
     }
+}
 
-    /// No conditional write replaces what it did not ask for, or happens twice; and none happens after its request has
-    /// had a response that says what became of it.
-    fn check_writes(&self, states: &[State]) -> Result<(), Violation> {
-        for (index, state) in states.iter().enumerate().skip(1) {
-            let Some(number) = state.by else { continue };
-            let request = &self.requests[number];
-            let fail = |rule| Err(Violation { request: number, rule });
-            if let Some(tags) = &request.tags {
-                let replaced = states[index - 1].version();
-                if !tags.iter().any(|tag| Some(&**tag) == replaced) {
-                    return fail("a conditional write replaced a version that it did not name");
-                }
-                if states[..index].iter().any(|state| state.by == Some(number)) {
-                    return fail("a conditional write was made twice");
-                }
-            }
-            if let Some(response) = &request.response
-                && response.status != 503
-                && response.at < state.from
-            {
-                return fail("a write arrived after its request had its response");
-            }
-            if request.response.as_ref().is_some_and(|response| response.status == 500) {
-                return fail("500 for a request that wrote");
-            }
-        }
-        Ok(())
+/// Whether a write was allowed, which led to the state of this index: its version is after all that were before it; a
+/// conditional one replaces what it asked for, and happens once; and none happens after its request has had a response
+/// that says what became of it.
+///
+/// # Errors
+///
+/// The rule that was broken.
+pub fn check_write(states: &[State], index: usize, request: &Request) -> Result<(), &'static str> {
+    let (before, state) = (&states[..index], &states[index]);
+    let is_ours =
+        |version: &&str| version.len() == 27 && version.ends_with('Z') && *version < "9999-12-31T23:59:59.999999Z";
+    let version = state.version().unwrap_or_default();
+    if before.iter().filter_map(State::version).filter(is_ours).any(|before| before >= version) {
+        return Err("a version was not after an earlier one");
     }
+    if let Some(tags) = &request.tags {
+        let replaced = before.last().and_then(State::version);
+        if !tags.iter().any(|tag| Some(&**tag) == replaced) {
+            return Err("a conditional write replaced a version that it did not name");
+        }
+        if before.iter().any(|earlier| earlier.by == state.by) {
+            return Err("a conditional write was made twice");
+        }
+    }
+    // What is repeated though the store has refused it, no response can know of. As after 503, it writes where its version
+    // is after the stored one.
+    let repeated = request.planned.fates.iter().any(|fate| matches!(fate.fault, Some(Fault::Duplicate(_))));
+    match &request.response {
+        Some(Response { status: 500, .. }) if !repeated => Err("500 for a request that wrote"),
+        Some(Response { status: 500, .. }) => Ok(()),
+        Some(Response { status, at, .. }) if *status != 503 && *at < state.from => {
+            Err("a write arrived after its request had its response")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
 
-    fn check_response(&self, number: usize, request: &Request, response: &Response) -> Result<(), &'static str> {
-        let limit = Duration::from_millis(request.planned.left - 300) + TIMER_RESOLUTION;
-        if !request.frozen && response.took > limit {
-            return Err("the response came later than 300 ms before the deadline");
-        }
-        let faults = || request.planned.fates.iter().filter_map(|fate| fate.fault);
-        let states = &self.states[request.planned.target];
-        // The states that the distributor was in between the request and its response.
-        let seen = states.iter().enumerate().filter(|(index, state)| {
-            let until = states.get(index + 1).map_or(Moment::MAX, |next| next.from);
-            state.from < response.at && until > request.sent
-        });
-        let mut seen = seen.map(|(_, state)| state);
-        let named = |state: &State| {
-            request.tags.as_ref().is_none_or(|tags| tags.iter().any(|tag| Some(&**tag) == state.version()))
-        };
-        let wanted = stored_meta(request.planned.action);
-        let is_read = request.planned.action == Action::Read;
-        let explained = match response.status {
-            200 => seen.any(|state| {
-                let shown = state.version() == response.body["updated_at"].as_str()
-                    && state.version() == response.tag.as_deref()
-                    && shown_meta(state.meta()) == response.body["meta"];
-                let asked = if is_read {
-                    named(state)
-                } else {
-                    // Two requests that ask for the same in the same microsecond of their clocks have the same version,
-                    // and one whose attempt may have arrived takes the other's write for its own. That is as if it
-                    // had written just before that one.
-                    let equal = || request.tags.is_none() && faults().next().is_some();
-                    // Applied already, which only a request with tags can be told.
-                    let applied = || request.tags.is_some() && !named(state);
-                    state.meta() == wanted.as_ref() && (state.by == Some(number) || applied() || equal())
-                };
-                shown && asked
-            }),
-            412 => {
-                request.tags.is_some()
-                    && seen.any(|state| {
-                        state.version() == response.tag.as_deref()
-                            && !named(state)
-                            && (is_read || state.meta() != wanted.as_ref())
-                    })
-            }
-            404 => request.planned.target >= 2,
-            // That it wrote nothing is checked above.
-            500 => faults().any(|fault| fault == Fault::Denied),
-            503 => request.frozen || faults().next().is_some(),
-            _ => false,
-        };
-        if explained { Ok(()) } else { Err("no state of the distributor explains the response") }
+/// Whether a response was allowed: one of the states that the distributor was in between the request and the response
+/// explains it.
+///
+/// # Errors
+///
+/// The rule that was broken.
+pub fn check_response(
+    states: &[State],
+    number: usize,
+    request: &Request,
+    response: &Response,
+) -> Result<(), &'static str> {
+    let limit = Duration::from_millis(request.planned.left - 300) + TIMER_RESOLUTION;
+    if !request.frozen && response.took > limit {
+        return Err("the response came later than 300 ms before the deadline");
     }
+    let faults = || request.planned.fates.iter().filter_map(|fate| fate.fault);
+    let seen = states.iter().enumerate().filter(|(index, state)| {
+        let until = states.get(index + 1).map_or(Moment::MAX, |next| next.from);
+        state.from < response.at && until > request.sent
+    });
+    let mut seen = seen.map(|(_, state)| state);
+    let named =
+        |state: &State| request.tags.as_ref().is_none_or(|tags| tags.iter().any(|tag| Some(&**tag) == state.version()));
+    let wanted = stored_meta(request.planned.action);
+    let is_read = request.planned.action == Action::Read;
+    let explained = match response.status {
+        200 => seen.any(|state| {
+            let shown = state.version() == response.body["updated_at"].as_str()
+                && state.version() == response.tag.as_deref()
+                && shown_meta(state.meta()) == response.body["meta"];
+            let asked = if is_read {
+                named(state)
+            } else {
+                // Two requests that ask for the same in the same microsecond of their clocks have the same version,
+                // and one whose attempt may have arrived takes the other's write for its own. That is as if it
+                // had written just before that one.
+                let equal = || request.tags.is_none() && faults().next().is_some();
+                // Applied already, which only a request with tags can be told.
+                let applied = || request.tags.is_some() && !named(state);
+                state.meta() == wanted.as_ref() && (state.by == Some(number) || applied() || equal())
+            };
+            state.is_callers() && shown && asked
+        }),
+        412 => {
+            request.tags.is_some()
+                && seen.any(|state| {
+                    state.is_callers()
+                        && state.version() == response.tag.as_deref()
+                        && !named(state)
+                        && (is_read || state.meta() != wanted.as_ref())
+                })
+        }
+        404 => seen.any(|state| !state.is_callers()),
+        // That it wrote nothing is checked with its writes.
+        500 => faults().any(|fault| fault == Fault::Denied),
+        503 => request.frozen || faults().next().is_some(),
+        _ => false,
+    };
+    if explained { Ok(()) } else { Err("no state of the distributor explains the response") }
 }
 
 /// Tokio's timers wait for whole milliseconds, and one may be set while another is waited for.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
-
-/// Each version is after all that were before it, where those are in our form.
-fn check_versions(states: &[State]) -> Result<(), Violation> {
-    let is_ours =
-        |version: &&str| version.len() == 27 && version.ends_with('Z') && *version < "9999-12-31T23:59:59.999999Z";
-    for (index, state) in states.iter().enumerate().skip(1) {
-        let version = state.version().unwrap_or_default();
-        let mut before = states[..index].iter().filter_map(State::version).filter(is_ours);
-        if before.any(|before| before >= version) {
-            return Err(Violation {
-                request: state.by.unwrap_or_default(),
-                rule: "a version was not after an earlier one",
-            });
-        }
-    }
-    Ok(())
-}
 
 fn shown_meta(meta: Option<&Value>) -> Value {
     meta.map_or(Value::Null, |meta| serde_json::json!({"path": meta["M"]["path"]["S"]}))

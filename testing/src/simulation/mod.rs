@@ -4,7 +4,10 @@
 //!
 //! A seed is a run: the same seed draws the same plan and leads to the same history.
 
+pub mod behavior;
+pub mod exhaustive;
 pub mod history;
+pub mod keys;
 pub mod network;
 pub mod plan;
 pub mod store;
@@ -103,29 +106,25 @@ impl std::error::Error for Failure {}
 /// # Errors
 ///
 /// The first run that failed.
-pub fn run_all(seeds: Range<u64>) -> Result<Report, Failure> {
+pub fn run_all<R: Send>(seeds: Range<u64>, run: fn(u64) -> Result<R, Failure>) -> Result<Vec<R>, Failure> {
     let (next, end) = (AtomicU64::new(seeds.start), seeds.end);
-    let work = || -> Result<Report, Failure> {
-        let mut report = Report::default();
+    let work = || -> Result<Vec<R>, Failure> {
+        let mut reports = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= end {
-                return Ok(report);
+                return Ok(reports);
             }
             // Where one has failed, the others stop.
-            report.add(run(seed).inspect_err(|_| next.store(end, Ordering::Relaxed))?);
+            reports.push(run(seed).inspect_err(|_| next.store(end, Ordering::Relaxed))?);
         }
     };
-    let reports: Vec<Result<Report, Failure>> = thread::scope(|scope| {
+    let reports: Vec<Result<Vec<R>, Failure>> = thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().expect("a run does not panic")).collect()
     });
-    let mut sum = Report::default();
-    for report in reports {
-        sum.add(report?);
-    }
-    Ok(sum)
+    Ok(reports.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Makes the run of a seed.

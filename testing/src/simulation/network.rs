@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::World;
-use super::plan::{Fate, Fault};
+use super::plan::{Arrival, Fate, Fault, Received};
 use super::store::Reply;
 
 tokio::task_local! {
@@ -38,7 +38,13 @@ impl HttpConnector for Network {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let attempts = REQUEST.with(Arc::clone);
         let attempt = attempts.count.fetch_add(1, Ordering::Relaxed);
-        let fate = attempts.fates.get(attempt).copied().unwrap_or(Fate { there: 1, back: 1, fault: None });
+        let planned = attempts.fates.get(attempt).copied();
+        let outage = attempts.fates.iter().take(attempt).filter_map(|fate| fate.fault).any(Fault::is_outage);
+        let fate = if outage {
+            Fate { there: 0, back: 0, fault: Some(Fault::RequestLost) }
+        } else {
+            planned.unwrap_or(Fate { there: 1, back: 1, fault: None })
+        };
         let call = Call {
             world: Arc::clone(&self.0),
             request: attempts.request,
@@ -64,60 +70,32 @@ impl Call {
             self.world.fault(format!("request {} attempt {}: {fault:?}", self.request, self.attempt));
         }
         sleep(milliseconds(fate.there)).await;
-        let response = match fate.fault {
-            None => self.arrive(),
-            Some(Fault::RequestLost) => return std::future::pending().await,
-            Some(Fault::ResponseLost) => {
-                self.arrive();
-                return std::future::pending().await;
-            }
-            Some(Fault::Late(delay)) => {
+        let (arrival, received) = fate.fault.map_or((Arrival::Now, Received::Response), Fault::effect);
+        let reply = match arrival {
+            Arrival::Never => None,
+            Arrival::Now => Some(self.arrive()),
+            Arrival::Late(delay) => {
                 self.arrive_after(milliseconds(delay));
-                return std::future::pending().await;
+                None
             }
-            Some(Fault::Duplicate(delay)) => {
+            Arrival::Twice(delay) => {
                 self.arrive_after(milliseconds(delay));
-                self.arrive()
+                Some(self.arrive())
             }
-            Some(Fault::ResetBefore) => return Err(broken()),
-            Some(Fault::ResetAfter) => {
-                self.arrive();
-                return Err(broken());
-            }
-            Some(Fault::Throttled) => error(400, "ThrottlingException"),
-            Some(Fault::Denied) => error(400, "AccessDeniedException"),
-            Some(Fault::ErrorBefore) => error(500, "InternalServerError"),
-            Some(Fault::ErrorAfter) => {
-                self.arrive();
-                error(500, "InternalServerError")
-            }
-            Some(Fault::Garbage) => {
-                self.arrive();
-                (200, "garbage".to_owned())
-            }
-            // Only a success can be empty.
-            Some(Fault::Empty) => match self.arrive() {
-                (200, _) => (200, "{}".to_owned()),
-                failure => failure,
-            },
         };
-        sleep(milliseconds(fate.back)).await;
-        let (status, body) = response;
-        Ok(HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body)))
+        match Message::new(received, reply.as_ref()) {
+            Message::Nothing => std::future::pending().await,
+            Message::Reset => Err(ConnectorError::io("the connection broke".into())),
+            Message::Response(status, body) => {
+                sleep(milliseconds(fate.back)).await;
+                Ok(response(status, body))
+            }
+        }
     }
 
     /// Reaches the store.
-    fn arrive(&self) -> (u16, String) {
-        match self.world.update_item(self.request, self.attempt, &self.body) {
-            Reply::Done(item) => (200, json!({ "Attributes": item }).to_string()),
-            Reply::ConditionFailed(item) => {
-                let mut body = json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"});
-                if let Some(item) = item {
-                    body["Item"] = item.into();
-                }
-                (400, body.to_string())
-            }
-        }
+    fn arrive(&self) -> Reply {
+        self.world.update_item(self.request, self.attempt, &self.body)
     }
 
     /// Reaches the store later, whoever waits for it.
@@ -130,10 +108,43 @@ impl Call {
     }
 }
 
-fn broken() -> ConnectorError {
-    ConnectorError::io("the connection broke".into())
+/// What comes back to the function for an attempt.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Message {
+    /// Status and body of a response.
+    Response(u16, String),
+    /// The end of the connection.
+    Reset,
+    /// Nothing, until the function gives up.
+    Nothing,
 }
 
-fn error(status: u16, code: &str) -> (u16, String) {
-    (status, json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}")}).to_string())
+impl Message {
+    /// Puts together what is received; `reply` is the store's, if the attempt has reached it.
+    pub fn new(received: Received, reply: Option<&Reply>) -> Self {
+        match (received, reply) {
+            (Received::Reset, _) => Self::Reset,
+            (Received::Nothing, _) | (Received::Response | Received::Body(_), None) => Self::Nothing,
+            (Received::Error(status, code), _) => Self::Response(
+                status,
+                json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}")}).to_string(),
+            ),
+            (Received::Body(body), Some(Reply::Done(_))) => Self::Response(200, body.to_owned()),
+            (Received::Response, Some(Reply::Done(item))) => {
+                Self::Response(200, json!({ "Attributes": item }).to_string())
+            }
+            (Received::Response | Received::Body(_), Some(Reply::ConditionFailed(item))) => {
+                let mut body = json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"});
+                if let Some(item) = item {
+                    body["Item"] = item.clone().into();
+                }
+                Self::Response(400, body.to_string())
+            }
+        }
+    }
+}
+
+/// A response as a connector returns it.
+pub fn response(status: u16, body: String) -> HttpResponse {
+    HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
 }

@@ -66,7 +66,7 @@ pub struct Planned {
 }
 
 /// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Action {
     /// `meta` is set to one of a few configurations.
     Set(u8),
@@ -127,8 +127,85 @@ pub enum Fault {
     Garbage,
     /// The store has done it, and returns no item.
     Empty,
+    /// The store has done it, and returns an item without attributes.
+    EmptyItem,
     /// The store denies access.
     Denied,
+    /// The network is gone: the request arrives after as many milliseconds more, its response is lost, and so are all
+    /// further attempts.
+    Outage(u64),
+}
+
+/// When an attempt reaches the store. Times in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrival {
+    /// It does not.
+    Never,
+    /// At once.
+    Now,
+    /// Later than its request waits for it.
+    Late(u64),
+    /// At once, and once more later.
+    Twice(u64),
+}
+
+/// What the function receives for an attempt.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Received {
+    /// The store's response.
+    Response,
+    /// The store's response; the body of a success is replaced by this one.
+    Body(&'static str),
+    /// An error with this status and code.
+    Error(u16, &'static str),
+    /// The end of the connection.
+    Reset,
+    /// Nothing.
+    Nothing,
+}
+
+impl Fault {
+    /// One fault of each kind, with no delay.
+    pub const ALL: [Self; 14] = [
+        Self::RequestLost,
+        Self::ResponseLost,
+        Self::Late(0),
+        Self::Duplicate(0),
+        Self::ResetBefore,
+        Self::ResetAfter,
+        Self::Throttled,
+        Self::ErrorBefore,
+        Self::ErrorAfter,
+        Self::Garbage,
+        Self::Empty,
+        Self::EmptyItem,
+        Self::Denied,
+        Self::Outage(0),
+    ];
+
+    /// Returns what it does to an attempt.
+    pub fn effect(self) -> (Arrival, Received) {
+        match self {
+            Self::RequestLost => (Arrival::Never, Received::Nothing),
+            Self::ResponseLost => (Arrival::Now, Received::Nothing),
+            Self::Late(delay) | Self::Outage(delay) => (Arrival::Late(delay), Received::Nothing),
+            Self::Duplicate(delay) => (Arrival::Twice(delay), Received::Response),
+            Self::ResetBefore => (Arrival::Never, Received::Reset),
+            Self::ResetAfter => (Arrival::Now, Received::Reset),
+            Self::Throttled => (Arrival::Never, Received::Error(400, "ThrottlingException")),
+            Self::ErrorBefore => (Arrival::Never, Received::Error(500, "InternalServerError")),
+            Self::ErrorAfter => (Arrival::Now, Received::Error(500, "InternalServerError")),
+            Self::Garbage => (Arrival::Now, Received::Body("garbage")),
+            Self::Empty => (Arrival::Now, Received::Body("{}")),
+            Self::EmptyItem => (Arrival::Now, Received::Body(r#"{"Attributes": {}}"#)),
+            Self::Denied => (Arrival::Never, Received::Error(400, "AccessDeniedException")),
+        }
+    }
+
+    /// Whether the network is gone for all further attempts of the request, too.
+    pub fn is_outage(self) -> bool {
+        matches!(self, Self::Outage(_))
+    }
 }
 
 impl Plan {
@@ -181,7 +258,8 @@ const STORED: [Option<&str>; 12] = [
     None,
 ];
 
-fn choose<'a, T>(rng: &mut Rng, values: &'a [T]) -> &'a T {
+/// Draws one of these.
+pub fn choose<'a, T>(rng: &mut Rng, values: &'a [T]) -> &'a T {
     &values[rng.usize(..values.len())]
 }
 
@@ -219,7 +297,7 @@ fn planned(rng: &mut Rng, clients: usize, instances: usize, faulty: f64) -> Plan
 
 fn fate(rng: &mut Rng, faulty: f64) -> Fate {
     let delay = |rng: &mut Rng| *choose(rng, &[1, 5, 20, 500, 2_500, 8_000, 40_000]);
-    let fault = (rng.f64() < faulty).then(|| match rng.u8(..12) {
+    let fault = (rng.f64() < faulty).then(|| match rng.u8(..14) {
         0 => Fault::RequestLost,
         1 => Fault::ResponseLost,
         2 => Fault::Late(delay(rng)),
@@ -231,6 +309,8 @@ fn fate(rng: &mut Rng, faulty: f64) -> Fate {
         8 => Fault::ErrorAfter,
         9 => Fault::Garbage,
         10 => Fault::Empty,
+        11 => Fault::EmptyItem,
+        12 => Fault::Outage(delay(rng)),
         _ => Fault::Denied,
     });
     Fate { there: rng.u64(..=3), back: rng.u64(..=3), fault }

@@ -55,8 +55,11 @@ impl Release {
 pub struct Proxy {
     pub address: SocketAddr,
     script: Arc<Mutex<VecDeque<Step>>>,
+    /// The script of `GET` requests, if they have one of their own.
+    polls: Arc<Mutex<Option<VecDeque<Step>>>>,
     requests: Arc<Mutex<Vec<String>>>,
     idle: Arc<Notify>,
+    cut: Arc<Notify>,
     connections: Arc<Mutex<Connections>>,
 }
 
@@ -71,15 +74,17 @@ impl Proxy {
     pub async fn start(store: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let script = Arc::<Mutex<VecDeque<Step>>>::default();
+        let (script, polls) = (Arc::<Mutex<VecDeque<Step>>>::default(), Arc::default());
         let requests = Arc::<Mutex<Vec<String>>>::default();
-        let idle = Arc::<Notify>::default();
+        let (idle, cut) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let connections = Arc::<Mutex<Connections>>::default();
         let shared = Shared {
             store,
             script: Arc::clone(&script),
+            polls: Arc::clone(&polls),
             requests: Arc::clone(&requests),
             idle: Arc::clone(&idle),
+            cut: Arc::clone(&cut),
             connections: Arc::clone(&connections),
         };
         tokio::spawn(async move {
@@ -92,7 +97,7 @@ impl Proxy {
                 tokio::spawn(connection(client, number, shared.clone()));
             }
         });
-        Self { address, script, requests, idle, connections }
+        Self { address, script, polls, requests, idle, cut, connections }
     }
 
     pub fn endpoint(&self) -> String {
@@ -103,9 +108,19 @@ impl Proxy {
         *self.script.lock().unwrap() = steps.into_iter().collect();
     }
 
+    /// Gives `GET` requests a script of their own, from now on.
+    pub fn script_polls(&self, steps: impl IntoIterator<Item = Step>) {
+        *self.polls.lock().unwrap() = Some(steps.into_iter().collect());
+    }
+
     /// Closes the connections that are kept for a next request.
     pub fn close_idle(&self) {
         self.idle.notify_waiters();
+    }
+
+    /// Closes the connections whose request waits for its response.
+    pub fn cut(&self) {
+        self.cut.notify_waiters();
     }
 
     /// Lets all connections die without a word: this happens to the next request on each of them.
@@ -134,13 +149,16 @@ impl Proxy {
 struct Shared {
     store: SocketAddr,
     script: Arc<Mutex<VecDeque<Step>>>,
+    /// The script of `GET` requests, if they have one of their own.
+    polls: Arc<Mutex<Option<VecDeque<Step>>>>,
     requests: Arc<Mutex<Vec<String>>>,
     idle: Arc<Notify>,
+    cut: Arc<Notify>,
     connections: Arc<Mutex<Connections>>,
 }
 
 async fn connection(mut client: TcpStream, number: usize, shared: Shared) {
-    let Shared { store, script, requests, idle, connections } = shared;
+    let Shared { store, script, polls, requests, idle, cut, connections } = shared;
     loop {
         let request = tokio::select! {
             request = message(&mut client) => request,
@@ -150,35 +168,49 @@ async fn connection(mut client: TcpStream, number: usize, shared: Shared) {
         let body = request.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
         requests.lock().unwrap().push(String::from_utf8_lossy(&request[body..]).into_owned());
         let died = connections.lock().unwrap().died.clone().filter(|(last, _)| number <= *last);
-        let step = died.map(|(_, step)| step).or_else(|| script.lock().unwrap().pop_front()).unwrap_or(Step::Pass);
-        let forward = async {
-            let mut upstream = TcpStream::connect(store).await.unwrap();
-            upstream.write_all(&request).await.unwrap();
-            message(&mut upstream).await.unwrap()
+        let next = || match &mut *polls.lock().unwrap() {
+            Some(polls) if request.starts_with(b"GET ") => polls.pop_front(),
+            _ => script.lock().unwrap().pop_front(),
         };
-        let sent = match step {
-            Step::Pass => client.write_all(&forward.await).await,
+        let step = died.map(|(_, step)| step).or_else(next).unwrap_or(Step::Pass);
+        // Where the store is gone, so is the connection.
+        let forward = async {
+            let mut upstream = TcpStream::connect(store).await.ok()?;
+            upstream.write_all(&request).await.ok()?;
+            message(&mut upstream).await
+        };
+        let reply = match &step {
+            Step::ResetBefore => return,
+            Step::Hang => return std::future::pending().await,
+            Step::Respond(status, body) => Some(response(*status, body)),
             Step::Together(barrier) => {
                 barrier.wait().await;
-                client.write_all(&forward.await).await
+                forward.await
             }
-            Step::ResetBefore => return,
-            Step::ResetAfter => {
-                forward.await;
-                return;
+            Step::Late(release) => {
+                release.now.notified().await;
+                forward.await
             }
+            Step::Pass => tokio::select! {
+                reply = forward => reply,
+                () = cut.notified() => return,
+            },
+            Step::ResetAfter | Step::Truncate | Step::HangAfter | Step::Trickle | Step::RespondAfter(..) => {
+                forward.await
+            }
+        };
+        let Some(reply) = reply else { return };
+        let sent = match step {
+            Step::Pass | Step::Together(_) | Step::Respond(..) => client.write_all(&reply).await,
+            Step::RespondAfter(status, body) => client.write_all(&response(status, body)).await,
+            Step::ResetBefore | Step::ResetAfter => return,
             Step::Truncate => {
-                let response = forward.await;
-                let _ = client.write_all(&response[..response.len() - 10]).await;
+                let _ = client.write_all(&reply[..reply.len() - 10]).await;
                 return;
             }
-            Step::Hang => return std::future::pending().await,
-            Step::HangAfter => {
-                forward.await;
-                return std::future::pending().await;
-            }
+            Step::Hang | Step::HangAfter => return std::future::pending().await,
             Step::Trickle => {
-                for byte in forward.await {
+                for byte in reply {
                     if client.write_all(&[byte]).await.is_err() {
                         return;
                     }
@@ -187,15 +219,8 @@ async fn connection(mut client: TcpStream, number: usize, shared: Shared) {
                 Ok(())
             }
             Step::Late(release) => {
-                release.now.notified().await;
-                forward.await;
                 release.arrived.notify_one();
                 return;
-            }
-            Step::Respond(status, body) => client.write_all(&response(status, body)).await,
-            Step::RespondAfter(status, body) => {
-                forward.await;
-                client.write_all(&response(status, body)).await
             }
         };
         if sent.is_err() {

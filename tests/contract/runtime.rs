@@ -1,0 +1,174 @@
+//! The loop between the Runtime API and the function: every order of what can happen to its calls.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use futures_util::future::{join_all, select};
+use testing::issuer::Issuer;
+use testing::lambda::process::{Process, environment};
+use testing::lambda::runtime_api::RuntimeApi;
+use testing::store::proxy::{Proxy, Step};
+
+use crate::BOOTSTRAP;
+
+/// A request without a token: its response needs no one else.
+const EVENT: &str = r#"{
+    "rawPath": "/api/v1/integration/distributors/39e8003c-6342-4fd3-97a1-3f2a7b437d0a",
+    "requestContext": {"http": {"method": "PUT"}}
+}"#;
+
+/// A process behind a Runtime API whose connections fail.
+struct Instance {
+    process: Process,
+    proxy: Proxy,
+    concurrency: usize,
+    /// Lines at ERROR that were accounted for.
+    errors: Cell<usize>,
+}
+
+impl Instance {
+    async fn start(concurrency: usize) -> Self {
+        let api = RuntimeApi::start();
+        let proxy = Proxy::start(api.address).await;
+        let mut environment = environment("http://127.0.0.1:1", &Issuer::new("first").jwks());
+        environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), proxy.address.to_string());
+        environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_string());
+        environment.insert("PRIME".to_owned(), "false".to_owned());
+        let process = Process::spawn_for(api, BOOTSTRAP, environment);
+        let instance = Self { process, proxy, concurrency, errors: Cell::new(0) };
+        instance.polls().await;
+        instance
+    }
+
+    /// Waits until every worker polls.
+    async fn polls(&self) {
+        while self.process.polls() < self.concurrency && !self.process.is_over() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn lines(&self, level: &str) -> usize {
+        let level = format!("\"level\":\"{level}\"");
+        self.process.lines().iter().filter(|line| line.contains(&level)).count()
+    }
+
+    fn last(&self) -> Vec<String> {
+        self.process.lines().into_iter().rev().take(4).collect()
+    }
+
+    /// Sends events at once. Returns `None` if the process has ended and said why, and else the number of the lines that
+    /// say that something was lost. Each event has its response or such a line.
+    async fn serve(&self, events: usize) -> Option<usize> {
+        let answered = Cell::new(0);
+        let calls = join_all((0..events).map(async |_| {
+            let outcome = self.process.invoke(EVENT.as_bytes()).await;
+            assert_eq!(outcome.response().outcome(), "401 missing_token");
+            answered.set(answered.get() + 1);
+        }));
+        let accounted = async {
+            while answered.get() + self.lines("ERROR") < self.errors.get() + events && !self.process.is_over() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let accounted = tokio::time::timeout(Duration::from_secs(20), select(Box::pin(calls), Box::pin(accounted)));
+        assert!(
+            accounted.await.is_ok(),
+            "an event has neither a response nor a line; the last lines: {:#?}",
+            self.last()
+        );
+        self.polls().await;
+        if self.process.is_over() {
+            assert_eq!(self.lines("FATAL"), 1, "{:#?}", self.last());
+            return None;
+        }
+        let errors = self.lines("ERROR");
+        Some(errors - self.errors.replace(errors))
+    }
+}
+
+/// What can happen to a post, and whether the Runtime API has taken an outcome of which the process does not hear.
+fn steps() -> Vec<(Step, bool)> {
+    vec![
+        (Step::Pass, false),
+        (Step::ResetBefore, false),
+        (Step::ResetAfter, true),
+        (Step::Truncate, true),
+        (Step::Respond(400, ""), false),
+        (Step::RespondAfter(500, ""), true),
+    ]
+}
+
+/// What can happen to a poll. One that is cut after the Runtime API has given its event away is not among them: of that
+/// Lambda alone can know.
+fn polls() -> [Step; 5] {
+    [Step::Pass, Step::ResetBefore, Step::Truncate, Step::Respond(204, ""), Step::Respond(500, "")]
+}
+
+#[tokio::test]
+async fn an_event_has_its_response_or_the_log_says_why_not() {
+    for concurrency in [1, 4] {
+        let mut instance = Instance::start(concurrency).await;
+        let (mut orders, mut ends, mut lost, mut repeated) = (0, 0, 0, 0);
+        for (first, first_taken) in steps() {
+            for poll in polls() {
+                for (second, second_taken) in steps() {
+                    instance.proxy.script([first.clone(), second.clone()]);
+                    instance.proxy.script_polls([poll.clone()]);
+                    let served = instance.serve(2).await;
+                    // The rest of the script is not for the next order.
+                    instance.proxy.script([]);
+                    instance.proxy.script_polls([]);
+                    orders += 1;
+                    let again = instance.process.take_repeated();
+                    repeated += again;
+                    let taken = u32::from(first_taken) + u32::from(second_taken);
+                    assert!(again <= taken, "{first:?}, {poll:?}, {second:?}: {again} posted again");
+                    // With several workers the poll meets its step when all of this is over. After it all goes on.
+                    let settled = match served {
+                        Some(lines) => instance.serve(concurrency).await.map(|more| lines + more),
+                        None => None,
+                    };
+                    if let Some(lines) = settled {
+                        assert_eq!(instance.serve(concurrency).await, Some(0), "{first:?}, {poll:?}, {second:?}");
+                        lost += lines;
+                    } else {
+                        ends += 1;
+                        instance = Instance::start(concurrency).await;
+                    }
+                }
+            }
+        }
+        println!("{concurrency} at once: {orders} orders, {lost} lines, {ends} ends, {repeated} posted again");
+        assert!(lost > 0 && ends > 0 && repeated > 0, "orders in which nothing fails prove nothing");
+    }
+}
+
+/// Where the instance is when it is frozen: its calls wait, or the connections that it keeps are not in use.
+#[tokio::test]
+async fn an_instance_that_was_frozen_goes_on_whatever_became_of_its_connections() {
+    for concurrency in [1, 4] {
+        let instance = Instance::start(concurrency).await;
+        for (cut, close_idle) in [(false, false), (true, false), (false, true), (true, true)] {
+            let freeze = async || {
+                instance.process.signal("STOP").await;
+                if close_idle {
+                    instance.proxy.close_idle();
+                }
+                if cut {
+                    instance.proxy.cut();
+                    // Else the Runtime API would give an event to a poll that is gone.
+                    while instance.process.polls() > 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            };
+            freeze().await;
+            instance.process.signal("CONT").await;
+            assert_eq!(instance.serve(4).await, Some(0), "{concurrency}, {cut}, {close_idle}");
+            // The events are there when it wakes up.
+            freeze().await;
+            let (served, ()) = tokio::join!(instance.serve(4), instance.process.signal("CONT"));
+            assert_eq!(served, Some(0), "{concurrency}, {cut}, {close_idle}");
+        }
+    }
+}
