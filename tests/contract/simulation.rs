@@ -6,12 +6,14 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
+use testing::simulation::behavior::{Behavior, Step};
+use testing::simulation::calls::{self, expected, expressions, items, requests};
 use testing::simulation::exhaustive::{CLOCKS, Clocks, STORED, Size, walk_all};
-use testing::simulation::store::{Item, Reply, Store};
+use testing::simulation::network::Message;
 use testing::simulation::{Report, history, keys, run, run_all};
 
 use testing::lambda::function::embedded;
-use testing::store::embedded::{self, Embedded, ID, TABLE};
+use testing::store::embedded::{self, Embedded, ID, NODE, TABLE};
 
 const RUNS: u64 = 520;
 
@@ -25,9 +27,8 @@ fn every_response_of_the_simulation_is_true() {
     assert!(requests >= 20_000, "{requests}");
     // Runs in which these never happened would prove nothing.
     assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 404, 412, 500, 503]);
-    let known: BTreeSet<_> =
-        EXPRESSIONS.iter().map(|(update, condition)| (update.map(str::to_owned), (*condition).to_owned())).collect();
-    assert_eq!(expressions, known, "the expressions for which the model is held to the embedded store");
+    let known: BTreeSet<_> = calls::requests().iter().map(calls::expressions).collect();
+    assert!(expressions.is_subset(&known), "the expressions for which the model is held to other stores");
 }
 
 /// A part of what the example `simulate` walks through.
@@ -63,57 +64,42 @@ fn a_seed_is_a_run() {
     }
 }
 
-const SET: Option<&str> = Some("SET meta = :meta, updated_at = :now");
-const REMOVE: Option<&str> = Some("SET updated_at = :now REMOVE meta");
+/// The function's calls for every shape of request, the compare-and-swap after them included, are the ones that the model
+/// is held to other stores with; but for the priming call, they are all of them.
+#[test]
+fn the_function_makes_these_calls_and_no_others() {
+    /// 2026-01-01T00:00:00Z, in microseconds.
+    const NOW: u64 = 1_767_225_600_000_000;
 
-/// Every update and condition that the function sends, with one tag for any number of them.
-const EXPRESSIONS: [(Option<&str>, &str); 8] = [
-    (None, "attribute_exists(id) AND node_id = :node"),
-    (None, "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0)"),
-    (SET, "attribute_exists(id) AND node_id = :node AND NOT updated_at >= :now"),
-    (SET, "attribute_exists(id) AND node_id = :node AND updated_at = :stored"),
-    (SET, "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0) AND NOT updated_at >= :now"),
-    (REMOVE, "attribute_exists(id) AND node_id = :node AND NOT updated_at >= :now"),
-    (REMOVE, "attribute_exists(id) AND node_id = :node AND updated_at = :stored"),
-    (REMOVE, "attribute_exists(id) AND node_id = :node AND updated_at IN (:tag0) AND NOT updated_at >= :now"),
-];
-
-/// Those that the simulation does not send.
-const OTHERS: [(Option<&str>, &str); 3] = [
-    (None, "attribute_exists(id) AND attribute_not_exists(id)"),
-    (SET, "attribute_exists(id) AND node_id = :node AND attribute_not_exists(id) AND NOT updated_at >= :now"),
-    (SET, "attribute_exists(id) AND NOT updated_at >= :now"),
-];
-
-/// The values of `updated_at` and `node_id` that an item may have, and whether it has a `meta`.
-fn items() -> Vec<Option<Item>> {
-    let versions = [
-        json!(null),
-        json!({"S": "2026-01-01T00:00:00.000000Z"}),
-        json!({"S": "2026-01-01T00:00:00.000001Z"}),
-        json!({"S": "2026-01-01T00:00:00Z"}),
-        json!({"S": "2025"}),
-        json!({"S": "latest"}),
-        json!({"S": "\u{e4}"}),
-        json!({"N": "2026"}),
-        json!({"NULL": true}),
-        json!({"BOOL": true}),
-        json!({"SS": ["2026-01-01T00:00:00.000000Z"]}),
+    let if_match = [
+        None,
+        Some("*".to_owned()),
+        Some("W/\"weak\"".to_owned()),
+        Some("\"1\"".to_owned()),
+        Some("\"1\", W/\"weak\", \"2\"".to_owned()),
+        Some((0..100).map(|tag| format!("\"{tag}\"")).collect::<Vec<_>>().join(",")),
     ];
-    let nodes = [json!(null), json!({"S": "ours"}), json!({"S": "other"}), json!({"N": "1"})];
-    let metas = [json!(null), json!({"M": {"path": {"S": "/a"}}}), json!({"S": "text"})];
-    let mut items = vec![None];
-    for version in &versions {
-        for node in &nodes {
-            for meta in &metas {
-                let attributes =
-                    [("id", &json!({"S": ID})), ("updated_at", version), ("node_id", node), ("meta", meta)];
-                let present = attributes.into_iter().filter(|(_, value)| !value.is_null());
-                items.push(Some(present.map(|(name, value)| (name.to_owned(), value.clone())).collect()));
+    let overtaken = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+        "Item": {"id": {"S": ID}, "node_id": {"S": NODE}, "updated_at": {"S": "latest"}},
+    });
+    let mut found = BTreeSet::from([expressions(&requests()[0])]);
+    for node_claim in ["node_id", ""] {
+        let mut behavior = Behavior::new(&[("TOKEN_NODE_CLAIM", node_claim)]);
+        for if_match in &if_match {
+            for body in ["{}", r#"{"meta": null}"#, r#"{"meta": {}}"#] {
+                let first = behavior.request(if_match.as_deref(), body, NOW);
+                let failed = behavior.message(Message::Response(400, overtaken.to_string()));
+                let second = behavior.next(first, failed, NOW);
+                for point in [first, second] {
+                    if let &Step::Attempt(body) = behavior.step(point) {
+                        found.insert(expressions(behavior.body(body)));
+                    }
+                }
             }
         }
     }
-    items
+    assert_eq!(found, requests().iter().map(expressions).collect());
 }
 
 #[tokio::test]
@@ -122,41 +108,14 @@ async fn the_model_of_the_store_is_as_the_embedded_store() {
     let clients = embedded::clients(&store.endpoint()).await;
     let call = async |operation: &str, body: &Value| raw(&clients, &store, operation, body).await;
     for item in items() {
-        for (update, condition) in EXPRESSIONS.iter().chain(&OTHERS) {
+        for request in requests() {
             match &item {
                 Some(item) => call("PutItem", &json!({"TableName": TABLE, "Item": item})).await,
                 None => call("DeleteItem", &json!({"TableName": TABLE, "Key": {"id": {"S": ID}}})).await,
             };
-            let mut request = json!({
-                "TableName": TABLE,
-                "Key": {"id": {"S": ID}},
-                "ConditionExpression": condition,
-                "ReturnValues": "ALL_NEW",
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            });
-            for (name, value) in [
-                (":node", json!({"S": "ours"})),
-                (":now", json!({"S": "2026-01-01T00:00:00.000000Z"})),
-                (":stored", json!({"S": "latest"})),
-                (":tag0", json!({"S": "2026-01-01T00:00:00Z"})),
-                (":meta", json!({"M": {"path": {"S": "/b"}}})),
-            ] {
-                if format!("{update:?} {condition}").contains(name) {
-                    request["ExpressionAttributeValues"][name] = value;
-                }
-            }
-            if let Some(update) = update {
-                request["UpdateExpression"] = json!(update);
-            }
-            let mut model = Store::default();
-            model.0.extend(item.clone().map(|item| (ID.to_owned(), item)));
-            let expected = match model.update_item(&request) {
-                Reply::Done(item) => json!({"Attributes": item}),
-                Reply::ConditionFailed(item) => item.map_or(json!({}), |item| json!({"Item": item})),
-            };
             let mut found = call("UpdateItem", &request).await;
             found.as_object_mut().unwrap().retain(|name, _| ["Attributes", "Item"].contains(&&**name));
-            assert_eq!(found, expected, "{item:?}: {update:?} if {condition}");
+            assert_eq!(found, expected(item.as_ref(), &request), "{item:?}: {request}");
         }
     }
 }

@@ -22,7 +22,7 @@ use update_distributor::invocation::Invocation;
 use update_distributor::log::Level;
 
 use super::network::{Message, response};
-use super::token;
+use super::{event, token};
 use crate::lambda;
 use crate::lambda::captured_log::CapturedLog;
 
@@ -80,8 +80,8 @@ struct Known {
 }
 
 impl Behavior {
-    /// Starts an instance.
-    pub fn new() -> Self {
+    /// Starts an instance, with settings besides the usual ones.
+    pub fn new(more: &[(&str, &str)]) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
         let world = Arc::new(Script::default());
@@ -89,7 +89,9 @@ impl Behavior {
         let clock =
             Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_micros(time.now.load(Ordering::Relaxed)));
         let mut settings = lambda::settings(&token().1);
-        settings.insert("PRIME".to_owned(), "false".to_owned());
+        for (name, value) in [("PRIME", "false")].iter().chain(more) {
+            settings.insert((*name).to_owned(), (*value).to_owned());
+        }
         let clients = crate::store::clients(Scripted(Arc::clone(&world)), clock);
         let log = CapturedLog::default().at(Level::Fatal);
         let app = runtime.block_on(App::start(lambda::config(&settings), clients, log));
@@ -127,6 +129,11 @@ impl Behavior {
     /// The number of a message.
     pub fn message(&mut self, message: Message) -> MessageId {
         self.messages.number(message)
+    }
+
+    /// The function receives a request with this `If-Match` and body at `now`.
+    pub fn request(&mut self, if_match: Option<&str>, body: &str, now: u64) -> Point {
+        self.start(event(&token().0, 0, if_match, body).to_string().into(), now)
     }
 
     /// The function receives an event at `now`.
@@ -179,12 +186,6 @@ impl Behavior {
         });
         self.points.push(Known { start, told, step, next: HashMap::new() });
         Point::try_from(self.points.len() - 1).expect("fewer than 2^32")
-    }
-}
-
-impl Default for Behavior {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -30,7 +30,7 @@ use super::history::{Request, Response, State, check_response, check_write};
 use super::network::Message;
 use super::plan::{Action, Arrival, Fate, Fault, Planned, Received, Tag};
 use super::store::{Item, Reply, Store};
-use super::{Failure, IDS, NODE, OTHER_NODE, START, event};
+use super::{Failure, IDS, NODE, OTHER_NODE, START, planned_event};
 
 /// Far more attempts than any request makes that comes to an end.
 const MAX_ATTEMPTS: usize = 20;
@@ -158,7 +158,7 @@ pub fn walk_all(size: Size, clocks: &[Clocks], stored: &[Stored]) -> Result<Coun
         let mut sum = Counts::default();
         loop {
             let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) else { return (sum, None) };
-            let mut behavior = Behavior::new();
+            let mut behavior = Behavior::new(&[]);
             for (index, case) in group.iter().enumerate() {
                 match walk(case, &mut behavior) {
                     Ok(counts) => sum.add(counts),
@@ -449,7 +449,7 @@ impl Walk<'_> {
         let tag = world.known[planned.client].filter(|_| planned.tag == Tag::Seen);
         world.ticks += 1;
         let tags = self.tags(tag);
-        let event = self.events.entry((number, tag)).or_insert_with(|| event(planned, tags.as_ref()).into());
+        let event = self.events.entry((number, tag)).or_insert_with(|| planned_event(planned, tags.as_ref()).into());
         let event = Arc::clone(event);
         let point = self.behavior.start(event, self.now(world, number));
         let (client, instance, action) = (planned.client, planned.instance, planned.action);

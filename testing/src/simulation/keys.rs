@@ -28,7 +28,7 @@ use super::behavior::Responded;
 use super::network::{Message, response};
 use super::plan::{Received, choose};
 use super::store::{Item, Store};
-use super::{Failure, IDS, NODE, START};
+use super::{Failure, IDS, NODE, START, event};
 use crate::issuer::AUDIENCE;
 use crate::issuer::signer::Signer;
 use crate::lambda;
@@ -643,12 +643,7 @@ async fn invoke(world: Arc<World>, app: Arc<App>, token: Token) {
     let (sent, now, clock) = (world.elapsed(), world.now(), world.clock());
     let key = plan.choose(key, now);
     let before = world.lock().issuers[issuer].clone();
-    let event = json!({
-        "rawPath": format!("/api/v1/integration/distributors/{}", IDS[0]),
-        "requestContext": {"http": {"method": "PUT"}},
-        "headers": {"authorization": format!("Bearer {}", signed(issuer, key)), "x-target-server": "integration"},
-        "body": "{}",
-    });
+    let event = event(&signed(issuer, key), 0, None, "{}");
     let deadline = SystemTime::UNIX_EPOCH + START + Duration::from_millis(clock + left);
     let invocation = Invocation { request_id: "invocation".to_owned(), deadline: Some(deadline), trace_root: None };
     let response = app.invoke(event.to_string().as_bytes(), &invocation).await.expect("an HTTP event");

@@ -5,6 +5,7 @@
 //! A seed is a run: the same seed draws the same plan and leads to the same history.
 
 pub mod behavior;
+pub mod calls;
 pub mod exhaustive;
 pub mod history;
 pub mod keys;
@@ -36,6 +37,7 @@ use crate::issuer::signer::Signer;
 use crate::issuer::{AUDIENCE, ISSUER};
 use crate::lambda;
 use crate::lambda::captured_log::CapturedLog;
+use calls::Expressions;
 use history::{History, Request, Response, State, Violation, stored_meta};
 use network::{Attempts, Network, REQUEST};
 use plan::{Action, ClockPlan, Plan, Planned, TARGETS, Tag};
@@ -67,8 +69,8 @@ pub struct Report {
     pub calls: usize,
     /// The statuses that clients have received.
     pub statuses: BTreeSet<u64>,
-    /// The expressions that the store was sent, with one tag for any number of them.
-    pub expressions: BTreeSet<(Option<String>, String)>,
+    /// The expressions that the store was sent.
+    pub expressions: BTreeSet<Expressions>,
 }
 
 impl Report {
@@ -293,13 +295,7 @@ impl World {
         let mut state = self.lock();
         let Observed { store, history, report } = &mut *state;
         report.calls += 1;
-        let text = |name: &str| body[name].as_str().map(str::to_owned);
-        let condition = text("ConditionExpression").unwrap_or_default();
-        let condition = match condition.split_once(" IN (") {
-            Some((before, after)) => format!("{before} IN (:tag0{}", after.trim_start_matches(|char| char != ')')),
-            None => condition,
-        };
-        report.expressions.insert((text("UpdateExpression"), condition));
+        report.expressions.insert(calls::expressions(body));
         let reply = store.update_item(body);
         let moment = history.moment();
         let target = history.requests[number].planned.target;
@@ -407,7 +403,7 @@ impl Client {
     }
 
     async fn send(&self, planned: &Planned, tags: Option<&Vec<String>>) -> Option<Response> {
-        let event = event(planned, tags);
+        let event = planned_event(planned, tags);
         let instance = Arc::clone(&self.instances[planned.instance]);
         let number = {
             let mut state = self.world.lock();
@@ -458,7 +454,8 @@ impl Client {
     }
 }
 
-fn event(planned: &Planned, tags: Option<&Vec<String>>) -> String {
+/// The event of a planned request.
+fn planned_event(planned: &Planned, tags: Option<&Vec<String>>) -> String {
     let body = match planned.action {
         Action::Set(_) => {
             let meta = stored_meta(planned.action).expect("a configuration");
@@ -467,22 +464,25 @@ fn event(planned: &Planned, tags: Option<&Vec<String>>) -> String {
         Action::Remove => json!({"meta": null}),
         Action::Read => json!({}),
     };
-    let mut headers = json!({"authorization": format!("Bearer {}", token().0), "x-target-server": "integration"});
-    match tags {
-        Some(tags) => {
-            let tags: Vec<_> = tags.iter().map(|tag| format!("\"{tag}\"")).collect();
-            headers["if-match"] = tags.join(", ").into();
-        }
-        None if planned.tag == Tag::Any => headers["if-match"] = "*".into(),
-        None => {}
+    let if_match = match tags {
+        Some(tags) => Some(tags.iter().map(|tag| format!("\"{tag}\"")).collect::<Vec<_>>().join(", ")),
+        None => (planned.tag == Tag::Any).then(|| "*".to_owned()),
+    };
+    event(&token().0, planned.target, if_match.as_deref(), &body.to_string()).to_string()
+}
+
+/// An event with these parts.
+fn event(token: &str, target: usize, if_match: Option<&str>, body: &str) -> Value {
+    let mut headers = json!({"authorization": format!("Bearer {token}"), "x-target-server": "integration"});
+    if let Some(if_match) = if_match {
+        headers["if-match"] = if_match.into();
     }
-    let event = json!({
-        "rawPath": format!("/api/v1/integration/distributors/{}", IDS[planned.target]),
+    json!({
+        "rawPath": format!("/api/v1/integration/distributors/{}", IDS[target]),
         "requestContext": {"http": {"method": "PUT"}},
         "headers": headers,
-        "body": body.to_string(),
-    });
-    event.to_string()
+        "body": body,
+    })
 }
 
 /// The work of an instance on a request, which rests while the instance is frozen.
