@@ -6,8 +6,9 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use serde_json::json;
 use testing::simulation::exhaustive::{CLOCKS, SIZES, STORED, walk_all};
-use testing::simulation::{Failure, Report, history, keys, run, run_all};
+use testing::simulation::{Failure, Report, calls, history, keys, run, run_all};
 
 const HELP: &str = "\
 Simulates clients, instances of the function, their network and the store, and checks every response.
@@ -19,6 +20,7 @@ Options:
       --seed SEED        seed of the first run; the next ones count up from it [default: 0]
       --show             print what happens in the run of that seed, and do nothing else
       --keys             simulate issuers and their keys instead
+      --calls            print every call of the store, for every item, with the result that the simulation assumes
       --exhaustive       walk through every order of events of up to three requests instead
   -h, --help             print this
 ";
@@ -37,6 +39,7 @@ enum Mode {
     Writes,
     Show,
     Keys,
+    Calls,
     Exhaustive,
 }
 
@@ -59,6 +62,15 @@ fn main() -> ExitCode {
         }
         Mode::Writes => simulate_writes(&options),
         Mode::Keys => simulate_keys(&options),
+        Mode::Calls => {
+            for item in calls::items() {
+                for request in calls::requests() {
+                    let expected = calls::expected(item.as_ref(), &request);
+                    println!("{}", json!({"item": item, "request": request, "expected": expected}));
+                }
+            }
+            Ok(())
+        }
         Mode::Exhaustive => walk(),
     };
     if let Err(failure) = result {
@@ -79,6 +91,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("seed") => options.seed = arguments.value()?.parse()?,
             Long("show") => options.mode = Mode::Show,
             Long("keys") => options.mode = Mode::Keys,
+            Long("calls") => options.mode = Mode::Calls,
             Long("exhaustive") => options.mode = Mode::Exhaustive,
             Short('h') | Long("help") => options.mode = Mode::Help,
             other => return Err(other.unexpected()),
