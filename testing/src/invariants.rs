@@ -19,6 +19,8 @@ use update_distributor::json::{self, Json};
 use update_distributor::log::Level;
 use update_distributor::problem::Code;
 use update_distributor::request::Request;
+use update_distributor::token::key::Algorithm;
+use update_distributor::token::key_set::KeySet;
 use update_distributor::update::IfMatch;
 use update_distributor::webhook::{Host, HostPolicy};
 use url::Url;
@@ -171,6 +173,53 @@ pub fn claims(input: &[u8]) {
     let groups: Vec<_> = node.as_str().unwrap().split('-').collect();
     assert!(groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]), "{groups:?}");
     assert!(groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit())), "{groups:?}");
+}
+
+/// A key set, and the `kid` and `alg` of a token's header on the line after it: the keys that are tried are few, named so,
+/// and never shared secrets where the set was fetched; and one verifies the issuer's signature only where the set has
+/// the issuer's key for it.
+pub fn key_set(input: &[u8]) {
+    let mut lines = input.splitn(2, |byte| *byte == b'\n');
+    let (text, header) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let header: Value = serde_json::from_slice(header).unwrap_or_default();
+    let kid = header["kid"].as_str();
+    for is_fetched in [true, false] {
+        let set = if is_fetched { KeySet::fetched(text) } else { KeySet::inline(text) };
+        // What this cannot read, as a lone surrogate, is not judged here.
+        let (Ok(set), Ok(plain)) = (set, serde_json::from_slice::<Value>(text)) else { continue };
+        let keys = plain["keys"].as_array().expect("a set has keys");
+        assert!(set.skipped.named.len() + set.skipped.others < keys.len(), "no key is left");
+        for alg in ALGORITHMS {
+            let algorithm = Algorithm::from_name(alg).expect("it is known");
+            let candidates: Vec<_> = set.candidates(kid, algorithm).collect();
+            assert!(candidates.len() <= 4, "{} candidates", candidates.len());
+            assert!(candidates.is_empty() || kid.is_none_or(|kid| set.has_kid(kid)));
+            assert!(candidates.is_empty() || !is_fetched || !alg.starts_with("HS"), "a secret that everyone knows");
+            let token = Signer::fixed().sign("EdDSA", &json!({"alg": alg, "kid": kid}), &json!({}));
+            if candidates.into_iter().any(|key| key.verifies(&token, algorithm)) {
+                assert_eq!(alg, "EdDSA");
+                assert!(keys.iter().any(|key| is_issuers(key, kid)), "accepted without the issuer's key");
+            }
+        }
+    }
+}
+
+const ALGORITHMS: [&str; 13] = [
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+];
+
+/// Whether a JWK is the issuer's public key, for signatures, and has this name.
+fn is_issuers(key: &Value, kid: Option<&str>) -> bool {
+    let optional = |name: &str, allowed: &[&str]| {
+        key[name].is_null() || key[name].as_str().is_some_and(|value| allowed.contains(&value))
+    };
+    let plain = |text: &str| text.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    key["kty"] == "OKP"
+        && key["crv"] == "Ed25519"
+        && key["x"].as_str().map(plain).as_deref() == Signer::fixed().jwk()["x"].as_str()
+        && optional("use", &["sig"])
+        && optional("alg", &["EdDSA", "Ed25519"])
+        && kid.is_none_or(|kid| key["kid"] == kid)
 }
 
 /// A host that is accepted is spelled plainly and publicly reachable, by a judgement that shares nothing with ours.

@@ -64,6 +64,11 @@ fn no_claims_break_an_invariant() {
 }
 
 #[test]
+fn no_key_set_breaks_an_invariant() {
+    check("key_set", invariants::key_set);
+}
+
+#[test]
 fn no_host_breaks_an_invariant() {
     check("host", invariants::host);
 }
