@@ -73,7 +73,7 @@ class RuntimeApi:
 
 @contextlib.contextmanager
 def provider():
-    command = ["node", str(root / ".ci/provider/server.mjs")]
+    command = ["node", str(root / ".ci/node/provider.mjs")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(root / "target/provider-server.log", "w"), text=True)
     try:
         yield process, process.stdout.readline().strip()
