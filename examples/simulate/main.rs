@@ -105,7 +105,9 @@ fn simulate_writes(options: &Options) -> Result<(), Failure> {
     let mut sum = Report::default();
     let mut seed = options.seed;
     while sum.requests < options.requests {
-        run_all(seed..seed + RUNS, run)?.into_iter().for_each(|report| sum.add(report));
+        for report in run_all(seed..seed + RUNS, run)? {
+            sum.add(report);
+        }
         seed += RUNS;
     }
     let Report { requests, faults, calls, .. } = sum;
@@ -121,7 +123,9 @@ fn simulate_keys(options: &Options) -> Result<(), Failure> {
     let mut sum = keys::Report::default();
     let mut seed = options.seed;
     while sum.requests < options.requests {
-        run_all(seed..seed + RUNS, keys::run)?.into_iter().for_each(|report| sum.add(report));
+        for report in run_all(seed..seed + RUNS, keys::run)? {
+            sum.add(report);
+        }
         seed += RUNS;
     }
     let keys::Report { requests, fetches, failures, freezes, statuses } = sum;

@@ -21,7 +21,9 @@ const RUNS: u64 = 520;
 fn every_response_of_the_simulation_is_true() {
     let mut sum = Report::default();
     let reports = run_all(0..RUNS, run).unwrap_or_else(|failure| panic!("{failure}"));
-    reports.into_iter().for_each(|report| sum.add(report));
+    for report in reports {
+        sum.add(report);
+    }
     let Report { requests, faults, calls, statuses, expressions } = sum;
     println!("{requests} requests, {faults} faults, {calls} attempts that reached the store");
     assert!(requests >= 20_000, "{requests}");
@@ -49,7 +51,9 @@ fn every_order_of_few_events_is_allowed() {
 fn keys_are_as_fresh_as_the_rules_say_whatever_happens_to_issuers() {
     let mut sum = keys::Report::default();
     let reports = run_all(0..40, keys::run).unwrap_or_else(|failure| panic!("{failure}"));
-    reports.into_iter().for_each(|report| sum.add(report));
+    for report in reports {
+        sum.add(report);
+    }
     // Runs in which these never happened would prove nothing.
     assert!(sum.fetches > 500 && sum.failures > 100 && sum.freezes > 100, "{sum:?}");
     for status in [200, 401, 503] {

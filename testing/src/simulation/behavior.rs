@@ -76,7 +76,8 @@ struct Known {
     start: (Arc<str>, u64),
     told: Vec<Told>,
     step: Step,
-    next: HashMap<Told, Point>,
+    /// What follows a message. Where the handler has not looked at its clock, for any time.
+    next: HashMap<(MessageId, Option<u64>), Point>,
 }
 
 impl Behavior {
@@ -86,8 +87,10 @@ impl Behavior {
         let runtime = runtime.expect("a runtime");
         let world = Arc::new(Script::default());
         let time = Arc::clone(&world);
-        let clock =
-            Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_micros(time.now.load(Ordering::Relaxed)));
+        let clock = Clock::new(move || {
+            time.looks.fetch_add(1, Ordering::Relaxed);
+            SystemTime::UNIX_EPOCH + Duration::from_micros(time.now.load(Ordering::Relaxed))
+        });
         let mut settings = lambda::settings(&token().1);
         for (name, value) in [("PRIME", "false")].iter().chain(more) {
             settings.insert((*name).to_owned(), (*value).to_owned());
@@ -149,14 +152,14 @@ impl Behavior {
 
     /// The function receives a message at `now`.
     pub fn next(&mut self, point: Point, message: MessageId, now: u64) -> Point {
-        let told = (message, now);
-        if let Some(&point) = self.known(point).next.get(&told) {
-            return point;
-        }
         let known = self.known(point);
-        let all = known.told.iter().copied().chain([told]).collect();
+        if let Some(&next) = known.next.get(&(message, None)).or_else(|| known.next.get(&(message, Some(now)))) {
+            return next;
+        }
+        let all = known.told.iter().copied().chain([(message, now)]).collect();
         let next = self.run(known.start.clone(), all);
-        self.points[point as usize].next.insert(told, next);
+        let looked = self.world.looks.load(Ordering::Relaxed) > 0;
+        self.points[point as usize].next.insert((message, looked.then_some(now)), next);
         next
     }
 
@@ -205,6 +208,8 @@ impl Responded {
 #[derive(Debug, Default)]
 struct Script {
     now: AtomicU64,
+    /// How often the handler has looked at its clock since the last message.
+    looks: AtomicU64,
     /// The last is the next.
     told: Mutex<Vec<(Message, u64)>>,
     /// The attempt that nothing is known of.
@@ -230,6 +235,7 @@ impl HttpConnector for Scripted {
                 tokio::time::sleep(Duration::from_millis(1_999)).await;
             }
             script.now.store(now, Ordering::Relaxed);
+            script.looks.store(0, Ordering::Relaxed);
             match message {
                 Message::Response(status, body) => Ok(response(status, body)),
                 Message::Reset => Err(ConnectorError::io("the connection broke".into())),

@@ -13,8 +13,10 @@
 //! - for a client with more to send the last version that it saw;
 //! - the attempts that are still under way, the faults that may still happen, and the clocks.
 //!
-//! How it came to that state, the rules have judged on the way. A response is delivered as soon as the store has made
-//! it: delayed, it would only let more states explain it, and what its request does next can itself be late.
+//! How it came to that state, the rules have judged on the way.
+//!
+//! A response is delivered as soon as the store has made it. A later one would let more states explain what it says, and
+//! the attempt that it leads to can be late itself; what is left out is that this attempt has a later stamp.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};

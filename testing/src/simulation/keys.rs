@@ -636,37 +636,63 @@ fn execute(plan: &Plan) -> (Report, Option<String>, Vec<(u64, String)>) {
     })
 }
 
+/// What there is to know of a token's issuer at some time.
+struct Seen {
+    now: u64,
+    clock: u64,
+    known: Known,
+}
+
+impl Seen {
+    fn now(world: &World, issuer: usize) -> Self {
+        Self { now: world.now(), clock: world.clock(), known: world.lock().issuers[issuer].clone() }
+    }
+
+    /// Whether a usable set has the key.
+    fn has(&self, key: Option<usize>) -> bool {
+        self.known.usable(self.clock).is_some_and(|keys| key.is_some_and(|key| keys.contains(&key)))
+    }
+}
+
+/// A request, and what became of it.
+struct Exchange {
+    token: Token,
+    key: Option<usize>,
+    before: Seen,
+    after: Seen,
+    /// Whether a fetch began meanwhile, or in the background after the response.
+    fetched: bool,
+    status: u64,
+    /// The time until the response, in milliseconds.
+    took: u64,
+}
+
 /// Sends a request with a token, and judges the response.
 async fn invoke(world: Arc<World>, app: Arc<App>, token: Token) {
-    let Token { issuer, key, left } = token;
+    let Token { issuer, left, .. } = token;
     let plan = &world.plan.issuers[issuer];
-    let (sent, now, clock) = (world.elapsed(), world.now(), world.clock());
-    let key = plan.choose(key, now);
-    let before = world.lock().issuers[issuer].clone();
+    let (sent, before) = (world.elapsed(), Seen::now(&world, issuer));
+    let key = plan.choose(token.key, before.now);
     let event = event(&signed(issuer, key), 0, None, "{}");
-    let deadline = SystemTime::UNIX_EPOCH + START + Duration::from_millis(clock + left);
+    let deadline = SystemTime::UNIX_EPOCH + START + Duration::from_millis(before.clock + left);
     let invocation = Invocation { request_id: "invocation".to_owned(), deadline: Some(deadline), trace_root: None };
     let response = app.invoke(event.to_string().as_bytes(), &invocation).await.expect("an HTTP event");
     let Responded { status, .. } = Responded::read(&response);
-    let took = world.elapsed() - sent;
-    let (later, later_clock) = (world.now(), world.clock());
+    let (took, after) = (world.elapsed() - sent, Seen::now(&world, issuer));
     world.note(format!("a token of {} with {} is answered {status} after {took} ms", ISSUERS[issuer], kid(key)));
-    let after = {
+    {
         let mut state = world.lock();
         state.requests += 1;
-        let withdrawn = key.is_some_and(|key| plan.keys[key].1 <= now);
+        let withdrawn = key.is_some_and(|key| plan.keys[key].1 <= before.now);
         *state.statuses.entry((status, withdrawn)).or_default() += 1;
-        state.issuers[issuer].clone()
-    };
+    }
 
     let (started, all_before) = (world.elapsed(), world.lock().issuers.clone());
     app.finish_background_work(&invocation).await;
     let waited = world.elapsed() - started;
     let all_after = world.lock().issuers.clone();
-    // A fetch in the background begins after the response.
-    let fetched = all_after[issuer].fetches > before.fetches;
-    let (before, after) = ((now, clock, &before), (later, later_clock, &after));
-    for rule in broken_rules(&world, token, key, before, after, fetched, (status, took)) {
+    let fetched = all_after[issuer].fetches > before.known.fetches;
+    for rule in broken_rules(&world.plan, &Exchange { token, key, before, after, fetched, status, took }) {
         world.violate(rule, issuer);
     }
     // For a fetch of an issuer that had not failed.
@@ -682,67 +708,58 @@ async fn invoke(world: Arc<World>, app: Arc<App>, token: Token) {
     }
 }
 
-/// Returns the rules that a response breaks, given what was known before and after it.
-fn broken_rules(
-    world: &World,
-    Token { issuer, left, .. }: Token,
-    key: Option<usize>,
-    (now, clock, before): (u64, u64, &Known),
-    (later, later_clock, after): (u64, u64, &Known),
-    fetched: bool,
-    (status, took): (u64, u64),
-) -> Vec<&'static str> {
+/// Returns the rules that a response breaks.
+fn broken_rules(plan: &Plan, exchange: &Exchange) -> Vec<&'static str> {
+    let &Exchange { token: Token { issuer, left, .. }, key, ref before, ref after, fetched, status, took } = exchange;
     let mut broken = Vec::new();
-    let mut rule = |holds: bool, rule| {
-        if !holds {
-            broken.push(rule);
-        }
-    };
-    let plan = &world.plan.issuers[issuer];
-    let knows =
-        |known: &Known, clock| known.usable(clock).is_some_and(|keys| key.is_some_and(|key| keys.contains(&key)));
-    let (knew, knows_now) = (knows(before, clock), knows(after, later_clock));
+    let mut rule = |holds: bool, rule| broken.extend((!holds).then_some(rule));
+    let issuer = &plan.issuers[issuer];
 
     rule(took <= (left - 300) + TIMER_RESOLUTION, "a response later than 300 ms before the deadline");
-    rule(!knew || took <= TIMER_RESOLUTION, "a token waits although the set has its key");
-    rule(!knew || status == 200, "a token is refused although the set has its key");
-    rule(status != 200 || knew || knows_now, "a token is accepted although no set has its key");
-    // Which of the two was asked, only the function knows.
-    let undisturbed = now + took == later;
-    rule(
-        !(knew && undisturbed) || before.is_fresh(clock) || !before.may_fetch(clock) || before.in_flight > 0 || fetched,
-        "a set of ten minutes is used and not fetched again",
-    );
-    rule(
-        before.usable(clock).is_some() || !before.may_fetch(clock) || before.in_flight > 0 || fetched || !undisturbed,
-        "there is no set, and it is not fetched",
-    );
-    rule(status != 401 || after.usable(later_clock).is_some(), "401 although there is no set");
-    let healthy = plan.healthy_between(now.saturating_sub(PUBLISHED), later)
-        && before.disturbed.max(after.disturbed).is_none_or(|at| at + PUBLISHED < now);
+    let had_key = before.has(key);
+    rule(!had_key || took <= TIMER_RESOLUTION, "a token waits although the set has its key");
+    rule(!had_key || status == 200, "a token is refused although the set has its key");
+    rule(status != 200 || had_key || after.has(key), "a token is accepted although no set has its key");
+    let has_set = after.known.usable(after.clock).is_some();
+    rule(status != 401 || has_set, "401 although there is no set");
+
+    // In a freeze, the times before and after it are two.
+    let undisturbed = before.now + took == after.now;
+    let is_due = before.known.may_fetch(before.clock) && before.known.in_flight == 0 && undisturbed;
+    let is_stale = had_key && !before.known.is_fresh(before.clock);
+    rule(!(is_due && is_stale) || fetched, "a set of ten minutes is used and not fetched again");
+    let had_set = before.known.usable(before.clock).is_some();
+    rule(!is_due || had_set || fetched, "there is no set, and it is not fetched");
+
+    // By the issuer's time, from here on.
+    if !plan.jumps.is_empty() {
+        return broken;
+    }
+    let disturbed = before.known.disturbed.max(after.known.disturbed);
+    let healthy = issuer.healthy_between(before.now.saturating_sub(PUBLISHED), after.now)
+        && disturbed.is_none_or(|at| at + PUBLISHED < before.now);
     let published = key.is_some_and(|key| {
-        let (from, until) = plan.keys[key];
-        from + PUBLISHED <= now && later < until
+        let (from, until) = issuer.keys[key];
+        from + PUBLISHED <= before.now && after.now < until
     });
     rule(
-        !(healthy && published && undisturbed && world.plan.jumps.is_empty() && left >= 3_000) || status == 200,
+        !(healthy && published && undisturbed && left >= 3_000) || status == 200,
         "a key that was published for eleven minutes is refused while its issuer is healthy",
     );
-    let withdrawn = key.and_then(|key| now.checked_sub(plan.keys[key].1));
+    let withdrawn = key.and_then(|key| before.now.checked_sub(issuer.keys[key].1));
     rule(
-        status != 200 || !world.plan.jumps.is_empty() || withdrawn.is_none_or(|since| since < USABLE),
+        status != 200 || withdrawn.is_none_or(|since| since < USABLE),
         "a key is accepted two hours after it was withdrawn",
     );
+    // The one request that finds the set so old has it fetched.
+    let finds_it_old = fetched || before.known.in_flight > 0;
     rule(
         status != 200
-            || !world.plan.jumps.is_empty()
-            || !plan.healthy_between(now.saturating_sub(PUBLISHED), later)
-            || before.failures > 0
-            || before.disturbed.is_some_and(|at| at + PUBLISHED >= now)
-            || withdrawn.is_none_or(|since| since < FRESH)
-            || fetched
-            || before.in_flight > 0,
-        "a key is accepted ten minutes after it was withdrawn, and not by the one request that finds the set so old",
+            || !healthy
+            || before.known.failures > 0
+            || finds_it_old
+            || withdrawn.is_none_or(|since| since < FRESH),
+        "a key is accepted ten minutes after it was withdrawn, although its issuer is healthy",
     );
     broken
 }
