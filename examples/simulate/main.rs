@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use serde_json::json;
-use testing::simulation::exhaustive::{CLOCKS, SIZES, STORED, walk_all};
+use testing::simulation::exhaustive::{CLOCKS, SIZES, walk_all};
 use testing::simulation::{Failure, Report, calls, history, keys, run, run_all};
 
 const HELP: &str = "\
@@ -143,7 +143,7 @@ fn simulate_keys(options: &Options) -> Result<(), Failure> {
 fn walk() -> Result<(), Failure> {
     for size in SIZES {
         let started = Instant::now();
-        let counts = walk_all(size, &CLOCKS, &STORED)?;
+        let counts = walk_all(size, &CLOCKS, size.stored())?;
         println!("{size}: {counts}, {:.1} s", started.elapsed().as_secs_f64());
     }
     Ok(())

@@ -294,7 +294,9 @@ impl IssuerPlan {
 
 /// A token of an issuer's key, and its JWK set.
 fn signed(issuer: usize, key: Option<usize>) -> String {
-    static TOKENS: OnceLock<Mutex<BTreeMap<(usize, Option<usize>), String>>> = OnceLock::new();
+    type Tokens = BTreeMap<(usize, Option<usize>), String>;
+    static TOKENS: OnceLock<Mutex<Tokens>> = OnceLock::new();
+
     let mut tokens = TOKENS.get_or_init(Mutex::default).lock().expect("nothing panics while it holds the lock");
     let sign = || {
         let claims = json!({"iss": ISSUERS[issuer], "aud": AUDIENCE, "exp": 4_000_000_000_u64, "node_id": NODE});
@@ -359,7 +361,7 @@ impl Known {
     /// Whether a failure no longer keeps the next fetch away.
     fn may_fetch(&self, clock: u64) -> bool {
         let doublings = if self.usable(clock).is_some() { self.failures.saturating_sub(1).min(10) } else { 0 };
-        let wait = (5 * SECOND << doublings).min(5 * MINUTE);
+        let wait = ((5 * SECOND) << doublings).min(5 * MINUTE);
         self.failed.is_none_or(|failed| failed.abs_diff(clock) >= wait)
     }
 }
@@ -435,18 +437,16 @@ impl HttpConnector for KeyNetwork {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let url = url::Url::parse(request.uri()).expect("a URL");
         let host = url.host_str().expect("a host").to_owned();
-        match ISSUERS.iter().position(|issuer| issuer.ends_with(&host)) {
-            Some(issuer) => HttpConnectorFuture::new(self.clone().fetch(issuer, url.path() == "/jwks")),
-            None => {
-                let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).expect("JSON");
-                let item = json!({"id": {"S": IDS[0]}, "node_id": {"S": NODE}});
-                let item: Item = item.as_object().expect("an object").clone();
-                let reply = Store([(IDS[0].to_owned(), item)].into()).update_item(&body);
-                let Message::Response(status, body) = Message::new(Received::Response, Some(&reply)) else {
-                    unreachable!("the store responds")
-                };
-                HttpConnectorFuture::ready(Ok(response(status, body)))
-            }
+        if let Some(issuer) = ISSUERS.iter().position(|issuer| issuer.ends_with(&host)) {
+            return HttpConnectorFuture::new(self.clone().fetch(issuer, url.path() == "/jwks"));
+        }
+        let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).expect("JSON");
+        let item = json!({"id": {"S": IDS[0]}, "node_id": {"S": NODE}});
+        let item: Item = item.as_object().expect("an object").clone();
+        let reply = Store([(IDS[0].to_owned(), item)].into()).update_item(&body);
+        match Message::new(Received::Response, Some(&reply)) {
+            Message::Response(status, body) => HttpConnectorFuture::ready(Ok(response(status, body))),
+            Message::Reset | Message::Nothing => unreachable!("the store responds"),
         }
     }
 }
