@@ -100,7 +100,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// The initial items of the walk: all of them, but for the largest size, which would take days.
+    /// The initial items of the walk: all of them, but for the largest size, which would take hours.
     pub fn stored(self) -> &'static [Stored] {
         if self.is_largest() {
             &[
