@@ -214,13 +214,18 @@ fn groups(size: Size, clocks: &[Clocks], stored: &[Stored]) -> Vec<Vec<Case>> {
     for &clocks in clocks {
         // Only where the clocks differ does it matter which instance receives a request: any, but in the largest size
         // each client keeps to its own.
-        let assignments = if clocks == Clocks::Behind && !size.is_largest() { 1 << size.requests } else { 1 };
+        let assignments = match clocks {
+            Clocks::Behind if size.is_largest() => CLIENTS,
+            Clocks::Behind => 1 << size.requests,
+            Clocks::Equal | Clocks::Stopped => 1,
+        };
         for &stored in stored {
             let cases = sequences.iter().flat_map(|requests| {
                 (0..assignments).map(move |assignment| {
                     let mut requests = requests.clone();
                     for (number, request) in requests.iter_mut().enumerate() {
-                        request.instance = if size.is_largest() { request.client } else { assignment >> number & 1 };
+                        request.instance =
+                            if size.is_largest() { request.client ^ assignment } else { assignment >> number & 1 };
                     }
                     Case { stored, clocks, requests, faults: size.faults }
                 })

@@ -3,6 +3,9 @@
 //! breaks what goes over it. Time is tokio's paused clock. What was observed is checked against what must hold.
 //!
 //! A seed is a run: the same seed draws the same plan and leads to the same history.
+//!
+//! Beside it are a walk through every order of events of a few requests ([`exhaustive`]), and a simulation of issuers and
+//! their keys ([`keys`]). [`calls`] lists what the model of the store has to be held to.
 
 pub mod behavior;
 pub mod calls;
