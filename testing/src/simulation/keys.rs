@@ -319,7 +319,7 @@ struct World {
 
 #[derive(Default)]
 struct Observed {
-    /// Time during which the instance was frozen. Tokio's clock stands still then, the world's does not.
+    /// Time during which the instance was frozen. It passes in the world, and not on tokio's clock.
     frozen: u64,
     /// What a freeze does to connections now, and how many freezes there have been.
     connections: Option<Connections>,
