@@ -29,8 +29,12 @@ fn every_response_of_the_simulation_is_true() {
     assert!(requests >= 20_000, "{requests}");
     // Runs in which these never happened would prove nothing.
     assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [200, 404, 412, 500, 503]);
-    let known: BTreeSet<_> = calls::requests().iter().map(calls::expressions).collect();
-    assert!(expressions.is_subset(&known), "the expressions for which the model is held to other stores");
+    // All for which the model is held to other stores, but for those with other tags and without a node.
+    let mut known: BTreeSet<_> = calls::requests().iter().map(calls::expressions).collect();
+    known.retain(|(_, condition)| {
+        condition.contains(":node") && !condition.contains("attribute_not_exists") && !condition.contains(":tag2")
+    });
+    assert_eq!(expressions, known);
 }
 
 /// A part of what the example `simulate` walks through.

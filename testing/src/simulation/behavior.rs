@@ -12,19 +12,15 @@ use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use update_distributor::clock::Clock;
 use update_distributor::handler::App;
 use update_distributor::invocation::Invocation;
-use update_distributor::log::Level;
 
-use super::network::{Message, response};
-use super::{event, token};
-use crate::lambda;
-use crate::lambda::captured_log::CapturedLog;
+use super::network::Message;
+use super::{event, paused_runtime, start_function, token};
 
 /// The time that a request has, in milliseconds: enough for every attempt.
 pub const LEFT: u64 = 60_000;
@@ -83,21 +79,15 @@ struct Known {
 impl Behavior {
     /// Starts an instance, with settings besides the usual ones.
     pub fn new(more: &[(&str, &str)]) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.expect("a runtime");
+        let runtime = paused_runtime();
         let world = Arc::new(Script::default());
         let time = Arc::clone(&world);
         let clock = Clock::new(move || {
             time.looks.fetch_add(1, Ordering::Relaxed);
             SystemTime::UNIX_EPOCH + Duration::from_micros(time.now.load(Ordering::Relaxed))
         });
-        let mut settings = lambda::settings(&token().1);
-        for (name, value) in [("PRIME", "false")].iter().chain(more) {
-            settings.insert((*name).to_owned(), (*value).to_owned());
-        }
         let clients = crate::store::clients(Scripted(Arc::clone(&world)), clock);
-        let log = CapturedLog::default().at(Level::Fatal);
-        let app = runtime.block_on(App::start(lambda::config(&settings), clients, log));
+        let app = runtime.block_on(start_function(clients, more));
         Self {
             runtime,
             app,
@@ -236,11 +226,7 @@ impl HttpConnector for Scripted {
             }
             script.now.store(now, Ordering::Relaxed);
             script.looks.store(0, Ordering::Relaxed);
-            match message {
-                Message::Response(status, body) => Ok(response(status, body)),
-                Message::Reset => Err(ConnectorError::io("the connection broke".into())),
-                Message::Nothing => std::future::pending().await,
-            }
+            message.deliver().await
         })
     }
 }

@@ -141,7 +141,7 @@ pub fn items() -> Vec<Option<Item>> {
     let mut items = vec![None];
     for version in &versions {
         items.extend(nodes.iter().map(|node| item(version, node, &metas[0])));
+        items.extend(metas.iter().skip(1).map(|meta| item(version, &nodes[0], meta)));
     }
-    items.extend(metas.iter().skip(1).map(|meta| item(&versions[1], &nodes[0], meta)));
     items
 }

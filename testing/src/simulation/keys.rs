@@ -22,17 +22,14 @@ use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 use update_distributor::handler::App;
 use update_distributor::invocation::Invocation;
-use update_distributor::log::Level;
 
 use super::behavior::Responded;
 use super::network::{Message, response};
 use super::plan::{Received, choose};
-use super::store::{Item, Store};
-use super::{Failure, IDS, NODE, START, event};
+use super::store::Store;
+use super::{Failure, IDS, NODE, START, event, item, paused_runtime, start_function};
 use crate::issuer::AUDIENCE;
 use crate::issuer::signer::Signer;
-use crate::lambda;
-use crate::lambda::captured_log::CapturedLog;
 
 const ISSUERS: [&str; 2] = ["https://a.example", "https://b.example"];
 
@@ -292,7 +289,7 @@ impl IssuerPlan {
     }
 }
 
-/// A token of an issuer's key, and its JWK set.
+/// A token of an issuer's key.
 fn signed(issuer: usize, key: Option<usize>) -> String {
     type Tokens = BTreeMap<(usize, Option<usize>), String>;
     static TOKENS: OnceLock<Mutex<Tokens>> = OnceLock::new();
@@ -441,13 +438,8 @@ impl HttpConnector for KeyNetwork {
             return HttpConnectorFuture::new(self.clone().fetch(issuer, url.path() == "/jwks"));
         }
         let body = serde_json::from_slice(request.body().bytes().expect("a body in memory")).expect("JSON");
-        let item = json!({"id": {"S": IDS[0]}, "node_id": {"S": NODE}});
-        let item: Item = item.as_object().expect("an object").clone();
-        let reply = Store([(IDS[0].to_owned(), item)].into()).update_item(&body);
-        match Message::new(Received::Response, Some(&reply)) {
-            Message::Response(status, body) => HttpConnectorFuture::ready(Ok(response(status, body))),
-            Message::Reset | Message::Nothing => unreachable!("the store responds"),
-        }
+        let reply = Store([(IDS[0].to_owned(), item(IDS[0], NODE, None))].into()).update_item(&body);
+        HttpConnectorFuture::new(Message::new(Received::Response, Some(&reply)).deliver())
     }
 }
 
@@ -585,22 +577,16 @@ impl Drop for Document {
 
 fn execute(plan: &Plan) -> (Report, Option<String>, Vec<(u64, String)>) {
     fastrand::seed(plan.seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(async {
+    paused_runtime().block_on(async {
         let state = Mutex::new(Observed { starting: true, ..Observed::default() });
         let (plan, start) = (plan.clone(), Instant::now());
         let world = Arc::new(World { plan, start, thawed: Notify::new(), state });
         let time = Arc::clone(&world);
         let clock = Clock::new(move || SystemTime::UNIX_EPOCH + START + Duration::from_millis(time.clock()));
-        let mut settings = lambda::settings("");
-        for (name, value) in [("PRIME", "false"), ("TOKEN_ISSUER", &ISSUERS.join(",")), ("TOKEN_JWKS", "")] {
-            settings.insert(name.to_owned(), value.to_owned());
-        }
         let pooled = KeyNetwork { world: Arc::clone(&world), pool: Some(Arc::default()) };
         let unpooled = SharedHttpConnector::new(KeyNetwork { pool: None, ..pooled.clone() });
         let clients = Clients { unpooled, ..crate::store::clients(pooled, clock) };
-        let log = CapturedLog::default().at(Level::Fatal);
-        let app = Arc::new(App::start(lambda::config(&settings), clients, log).await);
+        let app = Arc::new(start_function(clients, &[("TOKEN_ISSUER", &*ISSUERS.join(",")), ("TOKEN_JWKS", "")]).await);
         world.lock().starting = false;
         for burst in &world.plan.bursts {
             if world.lock().violation.is_some() {

@@ -28,9 +28,11 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 use update_distributor::handler::App;
 use update_distributor::invocation::Invocation;
@@ -40,6 +42,7 @@ use crate::issuer::signer::Signer;
 use crate::issuer::{AUDIENCE, ISSUER};
 use crate::lambda;
 use crate::lambda::captured_log::CapturedLog;
+use behavior::Responded;
 use calls::Expressions;
 use history::{History, Request, Response, State, Violation, stored_meta};
 use network::{Attempts, Network, REQUEST};
@@ -215,8 +218,7 @@ fn describe(plan: &Plan) -> String {
 
 fn execute(plan: &Plan) -> (Report, History, Result<(), Violation>) {
     fastrand::seed(plan.seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let world = runtime.expect("a runtime").block_on(async {
+    let world = paused_runtime().block_on(async {
         let world = World::new(plan);
         let mut instances = Vec::new();
         for clock in &plan.clocks {
@@ -262,13 +264,8 @@ impl World {
         let mut store = Store::default();
         let mut history = History::default();
         for (target, id) in IDS.into_iter().enumerate() {
-            let item = plan.stored.get(target).map(|stored| {
-                let node = if target == 2 { OTHER_NODE } else { NODE };
-                let mut item =
-                    Item::from_iter([("id".to_owned(), json!({"S": id})), ("node_id".to_owned(), json!({"S": node}))]);
-                item.extend(stored.map(|stored| ("updated_at".to_owned(), json!({"S": stored}))));
-                item
-            });
+            let item =
+                plan.stored.get(target).map(|stored| item(id, if target == 2 { OTHER_NODE } else { NODE }, *stored));
             store.0.extend(item.clone().map(|item| (id.to_owned(), item)));
             history.states[target].push(State { from: 0, by: None, item });
         }
@@ -340,11 +337,8 @@ impl Instance {
     async fn new(world: &Arc<World>, plan: &ClockPlan) -> Self {
         let (time, plan) = (Arc::clone(world), plan.clone());
         let clock = Clock::new(move || reading(&plan, time.elapsed()));
-        let mut settings = lambda::settings(&token().1);
-        settings.insert("PRIME".to_owned(), "false".to_owned());
         let clients = crate::store::clients(Network(Arc::clone(world)), clock.clone());
-        let log = CapturedLog::default().at(Level::Fatal);
-        Self { app: App::start(lambda::config(&settings), clients, log).await, clock }
+        Self { app: start_function(clients, &[]).await, clock }
     }
 }
 
@@ -354,6 +348,27 @@ fn reading(plan: &ClockPlan, elapsed: Duration) -> SystemTime {
     let now = (START + elapsed).as_micros().checked_add_signed(i128::from(ahead) * 1_000).expect("after 1970");
     let shown = now - now % u128::from(plan.resolution);
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(shown).expect("before 2500"))
+}
+
+/// A runtime whose clock only advances when everything waits for it.
+fn paused_runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
+/// Starts the function without its priming call and without a log, for tokens of [`token`] where nothing else is set.
+async fn start_function(clients: Clients, more: &[(&str, &str)]) -> App {
+    let mut settings = lambda::settings(&token().1);
+    for (name, value) in [("PRIME", "false")].iter().chain(more) {
+        settings.insert((*name).to_owned(), (*value).to_owned());
+    }
+    App::start(lambda::config(&settings), clients, CapturedLog::default().at(Level::Fatal)).await
+}
+
+/// A distributor without configuration.
+fn item(id: &str, node: &str, version: Option<&str>) -> Item {
+    let attributes = [("id", Some(id)), ("node_id", Some(node)), ("updated_at", version)];
+    attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!({"S": value?})))).collect()
 }
 
 /// A token of [`NODE`], and the key set that verifies it.
@@ -429,7 +444,7 @@ impl Client {
         let work = REQUEST.scope(Arc::new(attempts), async move {
             let response = instance.app.invoke(event.as_bytes(), &invocation).await.expect("an HTTP event");
             // Where Lambda has given up, no one waits for it.
-            let _ = sender.send(serde_json::from_slice::<Value>(&response).expect("a response is JSON"));
+            let _ = sender.send(Responded::read(&response));
         });
         tokio::spawn(Freezable {
             work: Box::pin(work),
@@ -445,10 +460,7 @@ impl Client {
             self.world.note(format!("request {number} is given up"));
             return None;
         };
-        let received = received.expect("the function responds");
-        let body: Value = serde_json::from_str(received["body"].as_str().expect("a body")).expect("JSON");
-        let tag = received["headers"]["etag"].as_str().map(|tag| tag.trim_matches('"').to_owned());
-        let status = received["statusCode"].as_u64().expect("a status");
+        let Responded { status, tag, body } = received.expect("the function responds");
         self.world.note(format!("request {number} is answered {status}, ETag {tag:?}"));
         let mut state = self.world.lock();
         let response = Response { at: state.history.moment(), took, status, tag, body };

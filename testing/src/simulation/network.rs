@@ -83,14 +83,11 @@ impl Call {
                 Some(self.arrive())
             }
         };
-        match Message::new(received, reply.as_ref()) {
-            Message::Nothing => std::future::pending().await,
-            Message::Reset => Err(ConnectorError::io("the connection broke".into())),
-            Message::Response(status, body) => {
-                sleep(milliseconds(fate.back)).await;
-                Ok(response(status, body))
-            }
+        let message = Message::new(received, reply.as_ref());
+        if let Message::Response(..) = message {
+            sleep(milliseconds(fate.back)).await;
         }
+        message.deliver().await
     }
 
     /// Reaches the store.
@@ -140,6 +137,17 @@ impl Message {
                 }
                 Self::Response(400, body.to_string())
             }
+        }
+    }
+}
+
+impl Message {
+    /// Is what a connector's call comes to.
+    pub async fn deliver(self) -> Result<HttpResponse, ConnectorError> {
+        match self {
+            Self::Response(status, body) => Ok(response(status, body)),
+            Self::Reset => Err(ConnectorError::io("the connection broke".into())),
+            Self::Nothing => std::future::pending().await,
         }
     }
 }
