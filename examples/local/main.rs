@@ -1,14 +1,16 @@
-//! The function behind a local HTTP port, with an embedded DynamoDB and a token to try it with.
+//! The function behind a local HTTP port, with an embedded DynamoDB, a token and a page to try it with.
 //!
-//! Every request becomes the event that an HTTP API would send and goes the way that it goes in Lambda.
+//! Every request for the operation becomes the event that an HTTP API would send and goes the way that it goes in Lambda.
 
 // What an example does is print, and what it cannot start with ends it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-use std::io;
+mod page;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use page::{Page, RecentLines};
 use testing::issuer;
 use testing::lambda::{self, gateway};
 use testing::store::embedded;
@@ -18,7 +20,7 @@ use update_distributor::handler::App;
 use update_distributor::log::{Log, Writer, enable_diagnostics};
 
 const HELP: &str = "\
-Serves PUT /api/v1/integration/distributors/{id} on this machine, with an embedded DynamoDB.
+Serves PUT /api/v1/integration/distributors/{id} on this machine, with an embedded DynamoDB and a page to try it.
 
 Usage: cargo run --example local -- [OPTIONS]
 
@@ -91,14 +93,16 @@ async fn serve(options: Options) -> Result<(), String> {
 
     let config = lambda::config(&lambda::settings(&issuer.jwks()));
     let platform = Platform::from_env(std::env::var_os);
-    let writer = Arc::new(Writer::new(platform.log_level, platform.log_json, Box::new(io::stdout())));
+    let recent = RecentLines::default();
+    let writer = Arc::new(Writer::new(platform.log_level, platform.log_json, Box::new(recent.clone())));
     enable_diagnostics(Arc::clone(&writer));
     // There is nothing here that collects metrics.
     let log = Log::new(writer, None);
     let app = Arc::new(App::start(config, embedded::clients(&store.endpoint()).await, log).await);
 
     println!("{}", introduction(&url, &store.endpoint(), &token));
-    gateway::serve(listener, app).await;
+    let page = Page { store, log: recent, token }.routes(&url);
+    gateway::serve(listener, app, page).await;
     Ok(())
 }
 
@@ -118,7 +122,9 @@ fn introduction(url: &str, dynamodb: &str, token: &str) -> String {
     };
     let set = r#"{"meta": {"host": "https://example.com222", "path": "/webhook", "method": 1, "authentication": {"type": 1, "username": "user", "password": "pass"}}}"#;
     format!(
-        "The function listens on {url}, DynamoDB on {dynamodb} (table {table}). Ctrl-C ends both.
+        "Open {url} to read the description and to try it.
+
+The function listens on {url}, DynamoDB on {dynamodb} (table {table}). Ctrl-C ends both.
 
 # A token for node {node}, valid for 12 hours:
 TOKEN={token}

@@ -20,8 +20,9 @@ const MAX_BODY: usize = 6 * 1024 * 1024;
 /// As long as the deployed function may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub async fn serve(listener: TcpListener, app: Arc<App>) {
-    let router = Router::new().fallback(forward).with_state(app);
+/// Serves the function, and `others` on their own paths.
+pub async fn serve(listener: TcpListener, app: Arc<App>, others: Router) {
+    let router = others.with_state(()).fallback(forward).method_not_allowed_fallback(forward).with_state(app);
     axum::serve(listener, router).await.expect("the listener listens");
 }
 

@@ -1,0 +1,82 @@
+"""Opens the page of the local example in a browser, and sets, fails to set, removes and reads the distributor there."""
+
+import json
+import pathlib
+import urllib.request
+
+from browser import page
+from local import local
+
+SCREENSHOT = pathlib.Path("target/page.png")
+SET = {"meta": {"host": "https://hooks.example.com", "path": "/in", "method": 2}}
+
+
+def stored(example):
+    """The item, asked of the store itself."""
+    request = urllib.request.Request(
+        example.dynamodb,
+        json.dumps({"TableName": "distributors", "Key": {"id": {"S": "39e8003c-6342-4fd3-97a1-3f2a7b437d0a"}}}).encode(),
+        {
+            "content-type": "application/x-amz-json-1.0",
+            "x-amz-date": "20260101T000000Z",
+            "x-amz-target": "DynamoDB_20120810.GetItem",
+            "authorization": "AWS4-HMAC-SHA256 Credential=any/20260101/eu-central-1/dynamodb/aws4_request,"
+            " SignedHeaders=host, Signature=0",
+        },
+    )
+    return json.load(urllib.request.urlopen(request))["Item"]
+
+
+def execute(browser, body, if_match=None):
+    """Fills in what a person would, and returns the status, the headers and the body that the page shows."""
+    operation = browser.locator("#operations-distributors-updateDistributor")
+    operation.locator("textarea.body-param__text").fill(json.dumps(body))
+    operation.locator("tr[data-param-name='If-Match'] input").fill(if_match or "")
+    with browser.expect_response(lambda response: "/api/v1/" in response.url) as response:
+        operation.locator("button.execute").click()
+    live = operation.locator(".live-responses-table")
+    live.locator(".response-col_status", has_text=str(response.value.status)).first.wait_for()
+    # What is shown of the response before has gone when the tag of this one, or its request id, is there.
+    expected = response.value.headers.get("etag") or response.value.json()["request_id"]
+    live.get_by_text(expected.strip('"')).first.wait_for()
+    status = int(live.locator("tbody .response-col_status").first.inner_text().split()[0])
+    shown = live.locator("tbody").inner_text()
+    # The panel is asked for after each response.
+    browser.locator("#log", has_text=str(response.value.headers.get("etag") and "ok" or "invalid_body")).wait_for()
+    return status, shown, response.value
+
+
+with local() as example, page(1500, 1300) as browser:
+    browser.goto(example.url)
+    operation = browser.locator("#operations-distributors-updateDistributor")
+    operation.get_by_text("Update a distributor").first.wait_for()
+    operation.locator("button.try-out__btn").click()
+
+    status, shown, response = execute(browser, SET)
+    tag = response.headers["etag"]
+    assert status == 200 and tag in shown and "hooks.example.com" in shown, shown
+    item = stored(example)
+    assert item["meta"]["M"]["path"] == {"S": "/in"} and f'"{item["updated_at"]["S"]}"' == tag, item
+    assert json.loads(browser.locator("#item").inner_text()) == item
+    print(f"set: the page shows {status}, etag {tag}; the table holds {item['meta']['M']['host']['S']}")
+
+    status, shown, _ = execute(browser, {"meta": {"host": "http://localhost", "colour": 1}})
+    assert status == 422 and "/meta/host" in shown and "/meta/colour" in shown, shown
+    assert stored(example) == item
+    print(f"set what is invalid: the page shows {status} and both errors; the table holds what it held")
+    browser.locator(".live-responses-table").scroll_into_view_if_needed()
+    browser.screenshot(path=SCREENSHOT)
+
+    status, shown, response = execute(browser, {"meta": None}, if_match=tag)
+    assert status == 200 and '"meta": null' in shown, shown
+    removed = stored(example)
+    assert "meta" not in removed and removed["updated_at"]["S"] > item["updated_at"]["S"], removed
+    assert json.loads(browser.locator("#item").inner_text()) == removed
+    assert len(browser.locator("#log").inner_text().splitlines()) == 3
+    print(f"remove if it is at {tag}: the page shows {status}; the table holds no meta")
+
+    status, shown, _ = execute(browser, SET, if_match=tag)
+    assert status == 412 and stored(example) == removed, shown
+    print(f"set if it is still at {tag}: the page shows {status}; the table holds what it held")
+
+print(f"screenshot: {SCREENSHOT}")
