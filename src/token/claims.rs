@@ -14,7 +14,7 @@ use crate::json::UniqueMembers;
 use crate::update::Access;
 
 /// The allowed difference between the issuer's clock and ours.
-const LEEWAY: Duration = Duration::from_secs(30);
+pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The rules that the claims of every token must satisfy.
 pub struct ClaimRules {

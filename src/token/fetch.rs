@@ -207,18 +207,31 @@ impl Endpoint {
         clock: &Clock,
         deadline: Option<Instant>,
     ) -> Result<(KeySet, SystemTime), FetchError> {
-        let url = match self {
-            Self::Jwks(url) => url.clone(),
-            Self::Discovery { issuer, metadata } => {
-                let text = document(http, metadata, deadline).await?;
-                jwks_uri(&text, issuer, metadata).map_err(|reason| FetchError { url: metadata.to_string(), reason })?
-            }
-        };
+        let url = self.jwks_url(http, deadline).await?;
         let requested = clock.now();
         let text = document(http, &url, deadline).await?;
         match KeySet::fetched(without_byte_order_mark(&text)) {
             Ok(set) => Ok((set, requested)),
             Err(error) => Err(FetchError { url: url.to_string(), reason: error.into() }),
+        }
+    }
+
+    /// Returns the URL of the set, which may have to be discovered.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the metadata does not lead to it.
+    pub async fn jwks_url(
+        &self,
+        http: &SharedHttpConnector,
+        deadline: Option<Instant>,
+    ) -> Result<FetchUrl, FetchError> {
+        match self {
+            Self::Jwks(url) => Ok(url.clone()),
+            Self::Discovery { issuer, metadata } => {
+                let text = document(http, metadata, deadline).await?;
+                jwks_uri(&text, issuer, metadata).map_err(|reason| FetchError { url: metadata.to_string(), reason })
+            }
         }
     }
 }

@@ -113,6 +113,12 @@ impl KeySet {
         if set.keys.is_empty() { Err(KeySetError::Empty(set.skipped)) } else { Ok(set) }
     }
 
+    /// Returns the usable keys, in the order of the set.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
     /// Returns whether a key has this name.
     #[must_use]
     pub fn has_kid(&self, kid: &str) -> bool {

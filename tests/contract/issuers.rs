@@ -1,5 +1,5 @@
 //! The providers of `docs/issuers.md`: of each, a token in the shape of its documents is accepted, and one with one
-//! thing wrong is refused. The keys are our own.
+//! thing wrong is refused. The keys are our own. `check-token` says the same of each.
 
 use std::path::Path;
 
@@ -10,6 +10,11 @@ use testing::issuer::key_server::{KeyServer, Reply};
 use testing::issuer::now;
 use testing::issuer::signer::Signer;
 use testing::lambda::function::Function;
+use testing::lambda::{self, Settings};
+use update_distributor::clients::Clients;
+
+#[path = "../../examples/check-token/explanation.rs"]
+mod explanation;
 
 #[derive(Deserialize)]
 struct Provider {
@@ -99,12 +104,16 @@ async fn tokens_of_every_provider_are_accepted_and_refused_with_one_thing_wrong(
             settings.retain(|(known, _)| known != name);
             settings.push((name.clone(), value.as_str().unwrap().to_owned()));
         }
-        let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let function = Function::with_settings(&settings).await;
+        let borrowed: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let function = Function::with_settings(&borrowed).await;
 
         let call = async |header: &Map<String, Value>, claims: &Map<String, Value>, signer: &Signer, alg: &str| {
             let token = signer.sign(alg, &filled(header, &Value::Null), &filled(claims, &Value::Null));
-            function.call(&function.put("{}").set("authorization", &format!("Bearer {token}"))).await.outcome()
+            let request = function.put("{}").set("authorization", &format!("Bearer {token}"));
+            let outcome = function.call(&request).await.outcome();
+            let explanation = explain(&settings, &token).await;
+            assert!(explanation.ends_with(&outcome), "{}: {outcome}, but\n{explanation}", provider.name);
+            outcome
         };
         let accepted = call(&provider.header, &provider.claims, &key, &provider.signs).await;
         assert_eq!(accepted, "200", "{}: {}", provider.name, function.last_line());
@@ -123,6 +132,19 @@ async fn tokens_of_every_provider_are_accepted_and_refused_with_one_thing_wrong(
         assert_eq!(forged, "401 invalid_token", "{}", provider.name);
         println!("{:<36} {accepted}, {why}: {refused}", provider.name);
     }
+}
+
+/// Returns what `check-token` prints, and last the outcome.
+async fn explain(settings: &[(String, String)], token: &str) -> String {
+    let mut all = lambda::settings("");
+    all.extend(settings.iter().cloned().collect::<Settings>());
+    let config = lambda::config(&all);
+    let http = Clients::from_env(&config.aws).await.unpooled;
+    let explanation = explanation::explain(config.token_rules, config.key_source, &http, token, false).await;
+    for part in token.split('.') {
+        assert!(!explanation.text.contains(part), "part of the token is printed:\n{}", explanation.text);
+    }
+    format!("{}{}", explanation.text, explanation.outcome)
 }
 
 #[test]
