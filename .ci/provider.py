@@ -1,6 +1,7 @@
 """Tokens of a third-party OpenID provider, before and after a rotation of its keys.
 
-The built function finds the keys by discovery. Each token is accepted, and refused when any part of it was changed.
+The built function finds the keys by discovery. Each token is accepted, and refused when any part of it was changed. What
+check-token says of them is the same.
 """
 
 import base64
@@ -104,6 +105,15 @@ def function(api, issuer, dynamodb):
         process.wait()
 
 
+def explained(token, issuer):
+    """The last line of check-token, and its exit status."""
+    settings = {"TOKEN_ISSUER": issuer, "TOKEN_AUDIENCE": AUDIENCE, "TOKEN_SCOPE": "distributors:write"}
+    command = [root / "target/debug/examples/check-token"]
+    result = subprocess.run(command, env=settings, input=token, stdout=subprocess.PIPE, text=True)
+    assert not any(part in result.stdout for part in token.split(".") if part), result.stdout
+    return f"{result.stdout.splitlines()[-1].split('result')[1].strip()}, exit status {result.returncode}"
+
+
 def token(issuer, alg):
     form = {"grant_type": "client_credentials", "resource": AUDIENCE, "scope": "distributors:write"}
     request = urllib.request.Request(f"{issuer}/token", data=urllib.parse.urlencode(form).encode())
@@ -141,7 +151,7 @@ def check(name, got, expected):
         print(f"  expected {expected}")
 
 
-subprocess.run(["cargo", "build", "--quiet", "--locked", "--bin", "bootstrap"], check=True, cwd=root)
+subprocess.run(["cargo", "build", "--quiet", "--locked", "--bin", "bootstrap", "--example", "check-token"], check=True, cwd=root)
 with local() as example, provider() as (process, issuer):
     api = RuntimeApi()
     with function(api, issuer, example.dynamodb):
@@ -163,5 +173,8 @@ with local() as example, provider() as (process, issuer):
             check(f"{alg}, signed before it", api.call(first[alg]), "200 ok")
             for name, bad in tampered(second[alg], alg, "RS384"):
                 check(f"{alg}, after the rotation, {name}", api.call(bad), "401 invalid_token")
+                check(f"check-token: {alg}, {name}", explained(bad, issuer), "401 invalid_token, exit status 1")
+            accepted = "the token is accepted: 200, unless a later check fails, exit status 0"
+            check(f"check-token: {alg}", explained(second[alg], issuer), accepted)
 print("every token was judged as expected" if not failed else f"{failed} tokens were not judged as expected")
 sys.exit(1 if failed else 0)
