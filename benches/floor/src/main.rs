@@ -4,17 +4,22 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use lambda_http::{Body, Error, Request, Response, run, service_fn};
+#[cfg(not(feature = "defaults"))]
+use lambda_http::run;
+#[cfg(feature = "defaults")]
+use lambda_http::run_concurrent as run;
+use lambda_http::{Body, Error, Request, Response, service_fn};
 use serde_json::{Map, Value};
 
-#[tokio::main]
+#[cfg_attr(feature = "defaults", tokio::main)]
+#[cfg_attr(not(feature = "defaults"), tokio::main(flavor = "current_thread"))]
 async fn main() -> Result<(), Error> {
     let client = Client::new(&aws_config::load_from_env().await);
     let table = std::env::var("TABLE_NAME")?;
-    run(service_fn(async |request: Request| handle(&client, &table, request).await)).await
+    run(service_fn(move |request: Request| handle(client.clone(), table.clone(), request))).await
 }
 
-async fn handle(client: &Client, table: &str, request: Request) -> Result<Response<Body>, Error> {
+async fn handle(client: Client, table: String, request: Request) -> Result<Response<Body>, Error> {
     let id = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let body: Value = serde_json::from_slice(request.body())?;
     let call = client.update_item().table_name(table).key("id", AttributeValue::S(id));

@@ -1,7 +1,7 @@
-//! Start, first call, every call and package of the released function, as ratios to a floor: the same SDK and call
-//! on `lambda_http` with no token, no checks and defaults otherwise.
+//! Start, first call, every call and package of the released function, as ratios to two floors: the same SDK and call on
+//! `lambda_http` with no token and no checks, once with the defaults of its crates and once built for speed alone.
 //!
-//! Both run as processes behind a Runtime API, in turn, with the embedded DynamoDB behind TLS on loopback.
+//! All run as processes behind a Runtime API, in turn, with the embedded DynamoDB behind TLS on loopback.
 
 // A benchmark prints, and what it cannot measure ends it.
 #![allow(
@@ -14,6 +14,8 @@
     clippy::unwrap_used,
     missing_docs
 )]
+
+mod chart;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,25 +41,35 @@ const SLOW_STARTS: usize = 9;
 /// Requests of each operation after each start at full speed, and before them, for warmth.
 const REQUESTS: usize = 100;
 const WARMING: usize = 10;
-/// Requests at once where a process takes more than one.
-const CONCURRENCY: usize = 8;
+/// The time without a request before each of those that find the process idle, with cold caches, as Lambda's do.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Invocations at once in one process.
+const AT_ONCE: [usize; 4] = [1, 4, 16, 64];
+/// Requests of a process that takes so many.
+const CONCURRENT_REQUESTS: usize = 800;
 /// One for each request of a process.
-const TOKENS: usize = 1 + 3 * (WARMING + REQUESTS);
+const TOKENS: usize = 1 + 4 * (WARMING + REQUESTS);
 
 const OPERATIONS: [(&str, &str); 3] = [("set", SET), ("remove", REMOVE), ("read", READ)];
 
 #[tokio::main]
 async fn main() {
+    if let Some(json) = testing::path_after("--chart") {
+        let chart = chart::draw(&serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap());
+        return fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/process.svg"), chart).unwrap();
+    }
     let json_file = testing::path_after("--json");
-    let binaries = [testing::path_after("--binary").unwrap_or_else(build_function), build_floor()];
+    let function = testing::path_after("--binary").unwrap_or_else(build_function);
+    let (floor, hard) = (build_floor("release", &[]), build_floor("hard", &["--no-default-features"]));
     let world = World::start().await;
     let variants = [
-        Variant { name: "floor", binary: &binaries[1], tokens: &[], keys: None },
-        Variant { name: "ES256", binary: &binaries[0], tokens: &world.es256[..1], keys: None },
-        Variant { name: "RS256", binary: &binaries[0], tokens: &world.rs256[..1], keys: None },
-        Variant { name: "ES256, new", binary: &binaries[0], tokens: &world.es256, keys: None },
-        Variant { name: "RS256, new", binary: &binaries[0], tokens: &world.rs256, keys: None },
-        Variant { name: "keys by URI", binary: &binaries[0], tokens: &world.es256[..1], keys: Some(&world.keys_uri) },
+        Variant { name: "floor", binary: &floor, tokens: &[], keys: None },
+        Variant { name: "hard floor", binary: &hard, tokens: &[], keys: None },
+        Variant { name: "ES256", binary: &function, tokens: &world.es256[..1], keys: None },
+        Variant { name: "RS256", binary: &function, tokens: &world.rs256[..1], keys: None },
+        Variant { name: "ES256, new", binary: &function, tokens: &world.es256, keys: None },
+        Variant { name: "RS256, new", binary: &function, tokens: &world.rs256, keys: None },
+        Variant { name: "keys by URI", binary: &function, tokens: &world.es256[..1], keys: Some(&world.keys_uri) },
     ];
     let share = Share::find();
     let mut samples = BTreeMap::<&str, Samples>::new();
@@ -70,15 +82,16 @@ async fn main() {
             {
                 measure(&world, variant, Some(share), samples).await;
             }
-            // What the floor is built on takes one at a time.
-            if !variant.tokens.is_empty() && round < SLOW_STARTS {
-                measure_concurrent(&world, variant, samples).await;
+            if matches!(variant.name, "floor" | "ES256, new") && round < SLOW_STARTS {
+                for at_once in AT_ONCE {
+                    measure_concurrent(&world, variant, at_once, samples).await;
+                }
             }
         }
         eprint!("\rround {} of {STARTS}", round + 1);
     }
     eprintln!();
-    for (name, binary) in [("floor", &binaries[1]), ("ES256", &binaries[0])] {
+    for (name, binary) in [("floor", &floor), ("hard floor", &hard), ("ES256", &function)] {
         samples.entry(name).or_default().push("zip (MiB)", zip_size(binary));
     }
     report(&samples, share.is_some(), json_file);
@@ -88,7 +101,7 @@ fn build(arguments: &[&str], jitter: &str) {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = std::process::Command::new(cargo);
-    command.args(["build", "--release", "--quiet"]).args(arguments).current_dir(root);
+    command.args(["build", "--quiet", "--locked"]).args(arguments).current_dir(root);
     if !jitter.is_empty() {
         command.env("AWS_LC_SYS_NO_JITTER_ENTROPY", jitter);
     }
@@ -96,14 +109,16 @@ fn build(arguments: &[&str], jitter: &str) {
 }
 
 fn build_function() -> PathBuf {
-    build(&["--locked", "--bin", "bootstrap"], "");
+    build(&["--release", "--bin", "bootstrap"], "");
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/bootstrap")
 }
 
-fn build_floor() -> PathBuf {
+fn build_floor(profile: &str, features: &[&str]) -> PathBuf {
+    let arguments =
+        ["--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor", "--profile", profile];
     // The folder's configuration would take the entropy from the floor, too.
-    build(&["--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor"], "0");
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/floor/release/floor")
+    build(&[&arguments, features].concat(), "0");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/floor").join(profile).join("floor")
 }
 
 fn zip_size(binary: &Path) -> f64 {
@@ -175,7 +190,7 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     let process = Process::start(world, variant, &api, share, 1);
     api.ready().await;
     let init = started.elapsed();
-    let init_cpu = process.cpu();
+    let (init_cpu, init_faults) = (process.cpu(), process.minor_faults());
     if let Some(share) = share {
         share.throttle(true);
     }
@@ -186,6 +201,7 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     let first_cpu = process.cpu();
     push("init (ms)", milliseconds(init));
     push("init CPU (ms)", milliseconds(init_cpu));
+    push("init minor page faults", init_faults);
     push("first call (ms)", milliseconds(first));
     push("cold (ms)", milliseconds(init + first));
     push("CPU to first response (ms)", milliseconds(first_cpu));
@@ -202,6 +218,17 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
             push(&format!("{operation} CPU (ms)"), cpu);
             push("warm CPU (ms)", cpu);
         }
+        let mut cpu = Duration::ZERO;
+        for number in 0..WARMING + REQUESTS {
+            tokio::time::sleep(PAUSE).await;
+            let before = process.cpu();
+            let took = invoke(&api, &event(OPERATIONS[0].1)).await;
+            if number >= WARMING {
+                cpu += process.cpu().saturating_sub(before);
+                push("paused: set (ms)", milliseconds(took));
+            }
+        }
+        push("paused: set CPU (ms)", milliseconds(cpu) / REQUESTS as f64);
         push("RSS (MiB)", process.peak_rss());
     }
     if let Some(share) = share {
@@ -212,30 +239,30 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     }
 }
 
-/// Requests of one process that takes eight at once.
-async fn measure_concurrent(world: &World, variant: &Variant<'_>, samples: &mut Samples) {
+/// Requests of one process that takes several at once.
+async fn measure_concurrent(world: &World, variant: &Variant<'_>, at_once: usize, samples: &mut Samples) {
     let api = RuntimeApi::start();
-    let process = Process::start(world, variant, &api, None, CONCURRENCY);
+    let process = Process::start(world, variant, &api, None, at_once);
     api.ready().await;
     let requests = |count: usize| {
         let api = &api;
         let invoke = move |number: usize| async move {
-            let token = &variant.tokens[number % variant.tokens.len()];
+            let token = variant.tokens.get(number % variant.tokens.len().max(1)).map_or("", String::as_str);
             let event = Request::put(token, OPERATIONS[0].1).event(FrontEnd::HttpApi).to_string();
             let sent = Instant::now();
             assert_eq!(api.invoke(event.as_bytes()).await.response().outcome(), "200");
             milliseconds(sent.elapsed())
         };
-        stream::iter((0..count).map(invoke)).buffer_unordered(CONCURRENCY).collect::<Vec<_>>()
+        stream::iter((0..count).map(invoke)).buffer_unordered(at_once).collect::<Vec<_>>()
     };
-    requests(WARMING * CONCURRENCY).await;
-    let (started, before) = (Instant::now(), process.cpu());
-    let durations = requests(REQUESTS * CONCURRENCY).await;
-    let count = durations.len() as f64;
-    samples.push("8 at once: CPU (ms)", milliseconds(process.cpu().saturating_sub(before)) / count);
-    samples.push("8 at once: requests per second", count / started.elapsed().as_secs_f64());
+    requests(WARMING * at_once).await;
+    let before = process.cpu();
+    let durations = requests(CONCURRENT_REQUESTS).await;
+    let cpu = process.cpu().saturating_sub(before);
+    let mut push = |figure: &str, value: f64| samples.push(&format!("{at_once} at once: {figure}"), value);
+    push("requests per second of a core", durations.len() as f64 / cpu.as_secs_f64());
     for duration in durations {
-        samples.push("8 at once: set (ms)", duration);
+        push("set (ms)", duration);
     }
 }
 
@@ -285,6 +312,13 @@ impl Process {
         Duration::from_nanos(nanoseconds.sum())
     }
 
+    /// Pages that were mapped without reading them from a disk.
+    fn minor_faults(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id().unwrap())).unwrap();
+        // The tenth field; the second is a name in parentheses.
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(7).unwrap().parse().unwrap()
+    }
+
     fn peak_rss(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -321,28 +355,44 @@ async fn invoke(api: &RuntimeApi, event: &str) -> Duration {
 }
 
 fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<PathBuf>) {
-    const COLUMNS: [&str; 6] = ["floor", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
+    const COLUMNS: [&str; 7] = ["floor", "hard floor", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
+    /// Columns that are divided.
+    const RATIOS: [(usize, usize); 4] = [(2, 0), (4, 0), (2, 1), (4, 1)];
 
-    print!("{:<30}", "medians");
+    print!("{:<44}", "medians");
     for column in COLUMNS {
         print!("{column:>13}");
     }
-    println!("{:>13}{:>13}", "ES256/floor", "new/floor");
+    for (ours, floor) in RATIOS {
+        print!("{:>23}", format!("{}/{}", COLUMNS[ours], COLUMNS[floor]));
+    }
+    println!();
     let cell = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     let mut table = serde_json::Map::new();
     let mut row = |name: &str, percent: usize, figure: &str| {
         let values = COLUMNS.map(|column| samples[column].percentile(figure, percent));
-        let ratio = |column: usize| values[0].zip(values[column]).map(|(floor, ours)| ours / floor);
-        print!("{name:<30}");
-        values.into_iter().chain([ratio(1), ratio(3)]).for_each(|value| print!("{:>13}", cell(value)));
-        println!();
+        print!("{name:<44}");
+        for value in values {
+            print!("{:>13}", cell(value));
+        }
         let mut figures: serde_json::Map<_, _> =
             COLUMNS.iter().zip(values).map(|(column, value)| ((*column).to_owned(), json!(value))).collect();
-        figures.insert("ES256/floor".to_owned(), json!(ratio(1)));
-        figures.insert("ES256, new/floor".to_owned(), json!(ratio(3)));
+        for (ours, floor) in RATIOS {
+            let ratio = values[ours].zip(values[floor]).map(|(ours, floor)| ours / floor);
+            print!("{:>23}", cell(ratio));
+            figures.insert(format!("{}/{}", COLUMNS[ours], COLUMNS[floor]), json!(ratio));
+        }
+        println!();
         table.insert(name.to_owned(), figures.into());
     };
-    for figure in ["init (ms)", "init CPU (ms)", "first call (ms)", "cold (ms)", "CPU to first response (ms)"] {
+    for figure in [
+        "init (ms)",
+        "init CPU (ms)",
+        "init minor page faults",
+        "first call (ms)",
+        "cold (ms)",
+        "CPU to first response (ms)",
+    ] {
         row(figure, 50, figure);
     }
     for figure in ["init (ms)", "first call (ms)", "cold (ms)"] {
@@ -359,11 +409,16 @@ fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<
             row(&format!("{operation} p{percent} (ms)"), percent, &format!("{operation} (ms)"));
         }
     }
-    for figure in ["8 at once: CPU (ms)", "8 at once: requests per second"] {
-        row(figure, 50, figure);
+    row("paused: set CPU (ms)", 50, "paused: set CPU (ms)");
+    for percent in [50, 90, 99] {
+        row(&format!("paused: set p{percent} (ms)"), percent, "paused: set (ms)");
     }
-    for percent in [50, 99] {
-        row(&format!("8 at once: set p{percent} (ms)"), percent, "8 at once: set (ms)");
+    for at_once in AT_ONCE {
+        let figure = format!("{at_once} at once: requests per second of a core");
+        row(&figure, 50, &figure);
+        for percent in [50, 99] {
+            row(&format!("{at_once} at once: set p{percent} (ms)"), percent, &format!("{at_once} at once: set (ms)"));
+        }
     }
     row("RSS (MiB)", 50, "RSS (MiB)");
     row("zip (MiB)", 50, "zip (MiB)");
