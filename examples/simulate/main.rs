@@ -4,10 +4,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testing::simulation::exhaustive::{CLOCKS, SIZES, walk_all};
+use testing::simulation::scale::{Herd, contention, herd};
 use testing::simulation::{Failure, Report, calls, history, keys, run, run_all};
 
 const HELP: &str = "\
@@ -21,6 +22,7 @@ Options:
       --show             print what happens in the run of that seed, and do nothing else
       --keys             simulate issuers and their keys instead
       --calls            print every call of the store, for every item, with the result that the simulation assumes
+      --scale            print what happens to many instances, and to many writers of one distributor
       --exhaustive       walk through every order of events of up to three requests instead
   -h, --help             print this
 ";
@@ -40,6 +42,7 @@ enum Mode {
     Show,
     Keys,
     Calls,
+    Scale,
     Exhaustive,
 }
 
@@ -71,6 +74,10 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
+        Mode::Scale => {
+            scale();
+            Ok(())
+        }
         Mode::Exhaustive => walk(),
     };
     if let Err(failure) = result {
@@ -92,6 +99,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("show") => options.mode = Mode::Show,
             Long("keys") => options.mode = Mode::Keys,
             Long("calls") => options.mode = Mode::Calls,
+            Long("scale") => options.mode = Mode::Scale,
             Long("exhaustive") => options.mode = Mode::Exhaustive,
             Short('h') | Long("help") => options.mode = Mode::Help,
             other => return Err(other.unexpected()),
@@ -147,4 +155,52 @@ fn walk() -> Result<(), Failure> {
         println!("{size}: {counts}, {:.1} s", started.elapsed().as_secs_f64());
     }
     Ok(())
+}
+
+/// Tables in Markdown.
+fn scale() {
+    println!(
+        "| instances | fetches/s allowed | | fetches | refused | most in a second | over after | requests with 503 |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (instances, limit) in [(100, 10), (1_000, u32::MAX), (1_000, 100), (1_000, 10), (10_000, 100)] {
+        let pause = Duration::from_secs(1);
+        let [start, renewal] = herd(Herd { instances, pause, limit });
+        let limit = if limit == u32::MAX { "any".to_owned() } else { limit.to_string() };
+        for (name, phase) in [("start", start), ("after 10 minutes", renewal)] {
+            println!(
+                "| {instances} | {limit} | {name} | {} | {} | {} | {} s | {} of {} |",
+                phase.fetches,
+                phase.refused,
+                phase.peak,
+                phase.lasted.as_secs(),
+                phase.without_keys,
+                phase.requests
+            );
+        }
+    }
+    println!();
+    println!(
+        "| writers | writes/s | attempts: mean, max | p50, p99, max (ms) | throttled attempts | 503 | of one writer: fewest, most |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for writers in [1, 2, 5, 10, 20, 50, 100, 200] {
+        let seen = contention(writers);
+        let count = seen.durations.len();
+        let duration = |percent: usize| seen.durations.get((count - 1) * percent / 100).map_or(0, Duration::as_millis);
+        #[allow(clippy::cast_precision_loss)]
+        let mean = seen.attempts.iter().sum::<usize>() as f64 / count as f64;
+        println!(
+            "| {writers} | {} | {mean:.2}, {} | {}, {}, {} | {} | {} | {}, {} |",
+            count / 10,
+            seen.attempts.last().unwrap_or(&0),
+            duration(50),
+            duration(99),
+            duration(100),
+            seen.throttled,
+            seen.unavailable,
+            seen.writes.first().unwrap_or(&0),
+            seen.writes.last().unwrap_or(&0),
+        );
+    }
 }

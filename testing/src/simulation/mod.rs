@@ -4,8 +4,8 @@
 //!
 //! A seed is a run: the same seed draws the same plan and leads to the same history.
 //!
-//! Beside it are a walk through every order of events of a few requests ([`exhaustive`]), and a simulation of issuers and
-//! their keys ([`keys`]). [`calls`] lists what the model of the store has to be held to.
+//! Beside it are a walk through every order of events of a few requests ([`exhaustive`]), a simulation of issuers and their
+//! keys ([`keys`]), and what happens with many instances ([`scale`]). [`calls`] lists what the model of the store has to be held to.
 
 pub mod behavior;
 pub mod calls;
@@ -14,6 +14,7 @@ pub mod history;
 pub mod keys;
 pub mod network;
 pub mod plan;
+pub mod scale;
 pub mod store;
 
 use std::collections::BTreeSet;
