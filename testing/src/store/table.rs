@@ -21,7 +21,7 @@ pub fn deviations(item: &Attributes, now: SystemTime) -> Vec<String> {
         _ => note("id is not a hyphenated UUID in lower case: the item is never found".to_owned()),
     }
     match string(item, "node_id") {
-        Some(node) if is_lower_case_uuid(node) => {}
+        Some(id) if is_lower_case_uuid(id) => {}
         _ => note(
             "node_id is not a hyphenated UUID in lower case: the item is found only where TOKEN_NODE_CLAIM is empty"
                 .to_owned(),
