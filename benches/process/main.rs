@@ -16,6 +16,7 @@
 )]
 
 mod chart;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 use testing::issuer::key_server::{KeyServer, Reply};
@@ -32,6 +34,7 @@ use testing::lambda::function::embedded;
 use testing::lambda::process::environment;
 use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::lambda::runtime_api::RuntimeApi;
+use testing::store::embedded::documented_item;
 use testing::store::tls::SecureStore;
 use tokio::process::{Child, Command};
 
@@ -60,8 +63,12 @@ async fn main() {
     }
     let json_file = testing::path_after("--json");
     let function = testing::path_after("--binary").unwrap_or_else(build_function);
-    let (floor, hard) = (build_floor("release", &[]), build_floor("hard", &["--no-default-features"]));
     let world = World::start().await;
+    if std::env::args().any(|argument| argument == "--refusals") {
+        let variant = Variant { name: "refusals", binary: &function, tokens: &[], keys: None };
+        return refusals::measure(&world, &variant).await;
+    }
+    let (floor, hard) = (build_floor("release", &[]), build_floor("hard", &["--no-default-features"]));
     let variants = [
         Variant { name: "floor", binary: &floor, tokens: &[], keys: None },
         Variant { name: "hard floor", binary: &hard, tokens: &[], keys: None },
@@ -143,7 +150,13 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let store = SecureStore::start(embedded().await, &Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).await;
+        let store = embedded().await;
+        for number in 0..AT_ONCE[AT_ONCE.len() - 1] {
+            let mut item = documented_item();
+            item.insert("id".to_owned(), AttributeValue::S(distributor(number)));
+            store.put(item).await;
+        }
+        let store = SecureStore::start(store, &Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).await;
         let keys = KeyServer::start().await;
         let (es256, rs256) = (Signer::p256(), Signer::rsa(2_048));
         let jwks = json!({"keys": [es256.named_jwk("ES256"), rs256.named_jwk("RS256")]}).to_string();
@@ -157,6 +170,11 @@ impl World {
             jwks,
         }
     }
+}
+
+/// A distributor for each of the requests that are made at once, so that none waits for another.
+fn distributor(number: usize) -> String {
+    format!("{:08x}-0000-4000-8000-000000000000", number % AT_ONCE[AT_ONCE.len() - 1])
 }
 
 struct Variant<'a> {
@@ -187,7 +205,7 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     let api = RuntimeApi::start();
     let mut push = |figure: &str, value: f64| samples.push(&format!("{prefix}{figure}"), value);
     let started = Instant::now();
-    let process = Process::start(world, variant, &api, share, 1);
+    let process = Process::start(world, variant, &api, share, 1, &[]);
     api.ready().await;
     let init = started.elapsed();
     let (init_cpu, init_faults) = (process.cpu(), process.minor_faults());
@@ -242,13 +260,14 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
 /// Requests of one process that takes several at once.
 async fn measure_concurrent(world: &World, variant: &Variant<'_>, at_once: usize, samples: &mut Samples) {
     let api = RuntimeApi::start();
-    let process = Process::start(world, variant, &api, None, at_once);
+    let process = Process::start(world, variant, &api, None, at_once, &[]);
     api.ready().await;
     let requests = |count: usize| {
         let api = &api;
         let invoke = move |number: usize| async move {
             let token = variant.tokens.get(number % variant.tokens.len().max(1)).map_or("", String::as_str);
-            let event = Request::put(token, OPERATIONS[0].1).event(FrontEnd::HttpApi).to_string();
+            let path = format!("/api/v1/integration/distributors/{}", distributor(number));
+            let event = Request::put(token, OPERATIONS[0].1).path(&path).event(FrontEnd::HttpApi).to_string();
             let sent = Instant::now();
             assert_eq!(api.invoke(event.as_bytes()).await.response().outcome(), "200");
             milliseconds(sent.elapsed())
@@ -281,6 +300,7 @@ impl Process {
         api: &RuntimeApi,
         share: Option<&Share>,
         concurrency: usize,
+        settings: &[(&str, &str)],
     ) -> Self {
         // A shell that moves itself into the control group before it becomes the process.
         let script = match share {
@@ -299,6 +319,7 @@ impl Process {
         if let Some(uri) = variant.keys {
             command.env("TOKEN_JWKS_URI", uri).env_remove("TOKEN_JWKS");
         }
+        command.envs(settings.iter().copied());
         Self { child: command.spawn().unwrap() }
     }
 
