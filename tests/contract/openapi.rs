@@ -137,6 +137,15 @@ async fn example_requests_get_the_example_responses() {
 }
 
 #[test]
+fn the_description_and_the_changelog_have_the_version_of_the_crate() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(Description::read().document["info"]["version"], version);
+    let changelog = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md")).unwrap();
+    let latest = changelog.lines().find(|line| line.starts_with("## ") && *line != "## Unreleased").unwrap();
+    assert!(latest.starts_with(&format!("## {version} - ")), "{latest}");
+}
+
+#[test]
 fn every_code_is_described_and_every_described_code_exists() {
     let description = Description::read();
     let mut described = BTreeSet::new();
