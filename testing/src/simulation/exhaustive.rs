@@ -2,7 +2,7 @@
 //! order in which their attempts reach the store, and every combination of up to two faults.
 //!
 //! A depth-first walk. From each state it makes every move that is possible there; a state that it has seen before it
-//! does not enter again. That is sound, since a [`State`](World) holds all that the future and the rules depend on:
+//! does not enter again. That is sound, since a state holds all that the future and the rules depend on:
 //!
 //! - the states of the distributor, by their item and who wrote it, from the last one that came before the requests under
 //!   way: the store is the last of them, and a response has to be explained by one of them. Versions have grown up to
