@@ -13,7 +13,7 @@ use update_distributor::clock::Clock;
 use update_distributor::event::Event;
 use update_distributor::excerpt::excerpt;
 use update_distributor::json::UniqueMembers;
-use update_distributor::problem::Problem;
+use update_distributor::problem::{Code, Problem};
 use update_distributor::request::Request;
 use update_distributor::token::claims::{ClaimName, ClaimRules, LEEWAY};
 use update_distributor::token::error::{InvalidToken, KeysUnavailable, TokenError};
@@ -28,14 +28,14 @@ use update_distributor::update::Access;
 /// Metadata and keys take two seconds each at most.
 const FETCHING: Duration = Duration::from_secs(5);
 
-/// The explanation, and what a request with the token would get as far as the token decides.
+/// The explanation, and what it comes to.
 pub struct Explanation {
     pub text: String,
-    /// `200`, or status and code of the problem.
-    pub outcome: String,
+    /// The problem that a request with the token would get, if the token is not accepted.
+    pub refused: Option<Code>,
 }
 
-/// Explains a token. `colored` asks for the colours of a terminal.
+/// Explains a token. `colored` asks for the colors of a terminal.
 pub async fn explain(
     rules: ClaimRules,
     source: KeySource,
@@ -45,17 +45,13 @@ pub async fn explain(
 ) -> Explanation {
     let mut report = Report { text: String::new(), colored };
     let clock = Clock::system();
-    let outcome = match judge(&mut report, rules, source, http, &clock, token).await {
-        Ok(()) => "200".to_owned(),
-        Err(problem) => format!("{} {}", problem.code.status().as_u16(), problem.code.name()),
-    };
+    let refused = judge(&mut report, rules, source, http, &clock, token).await.err().map(|problem| problem.code);
     report.section("A request with this token");
-    if outcome == "200" {
-        report.passed("result", "the token is accepted: 200, unless a later check fails");
-    } else {
-        report.failed("result", &outcome);
+    match refused {
+        None => report.passed("result", "the token is accepted: 200, unless a later check fails"),
+        Some(code) => report.failed("result", &format!("{} {}", code.status().as_u16(), code.name())),
     }
-    Explanation { text: report.text, outcome }
+    Explanation { text: report.text, refused }
 }
 
 async fn judge(

@@ -64,7 +64,7 @@ async fn run() -> Result<bool, String> {
     let http = Clients::from_env(&config.aws).await.unpooled;
     let explanation = explain(config.token_rules, source, &http, token.trim(), io::stdout().is_terminal()).await;
     print!("{}", explanation.text);
-    Ok(explanation.outcome == "200")
+    Ok(explanation.refused.is_none())
 }
 
 /// Returns a setting of the function. Those that are required and have nothing to do with tokens need not be set.
