@@ -2,8 +2,8 @@
 
 import json
 import pathlib
-import urllib.request
 
+import dynamodb
 from browser import page
 from local import local
 
@@ -13,18 +13,8 @@ SET = {"meta": {"host": "https://hooks.example.com", "path": "/in", "method": 2}
 
 def stored(example):
     """The item, asked of the store itself."""
-    request = urllib.request.Request(
-        example.dynamodb,
-        json.dumps({"TableName": "distributors", "Key": {"id": {"S": "39e8003c-6342-4fd3-97a1-3f2a7b437d0a"}}}).encode(),
-        {
-            "content-type": "application/x-amz-json-1.0",
-            "x-amz-date": "20260101T000000Z",
-            "x-amz-target": "DynamoDB_20120810.GetItem",
-            "authorization": "AWS4-HMAC-SHA256 Credential=any/20260101/eu-central-1/dynamodb/aws4_request,"
-            " SignedHeaders=host, Signature=0",
-        },
-    )
-    return json.load(urllib.request.urlopen(request))["Item"]
+    key = {"id": {"S": "39e8003c-6342-4fd3-97a1-3f2a7b437d0a"}}
+    return dynamodb.call(example.dynamodb, "GetItem", {"TableName": "distributors", "Key": key})["Item"]
 
 
 def execute(browser, body, if_match=None):

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import dynamodb
+
 # Per implementation, deviations from what DynamoDB documents: its name, and the calls that it concerns.
 DEVIATIONS = {
     "moto": {
@@ -34,7 +36,6 @@ DEVIATIONS = {
     },
 }
 
-SIGNATURE = "AWS4-HMAC-SHA256 Credential=any/20260101/eu-central-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
 KEY = {"id": {"S": "39e8003c-6342-4fd3-97a1-3f2a7b437d0a"}}
 TABLE = {
     "TableName": "distributors",
@@ -64,13 +65,7 @@ class Store:
             time.sleep(0.1)
 
     def call(self, operation, body):
-        headers = {
-            "x-amz-target": f"DynamoDB_20120810.{operation}",
-            "content-type": "application/x-amz-json-1.0",
-            "x-amz-date": "20260101T000000Z",
-            "authorization": SIGNATURE,
-        }
-        self.connection.request("POST", "/", json.dumps(body), headers)
+        self.connection.request("POST", "/", json.dumps(body), dynamodb.headers(operation))
         response = self.connection.getresponse()
         body = response.read()
         if response.getheader("content-type", "").startswith("text/html"):

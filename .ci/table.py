@@ -1,13 +1,11 @@
 """Runs check-table on a table that has one item of each deviation."""
 
-import json
 import os
 import subprocess
-import urllib.request
 
+import dynamodb
 from local import local
 
-SIGNATURE = "AWS4-HMAC-SHA256 Credential=any/20260101/eu-central-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
 GOOD = {
     "node_id": {"S": "e40efce4-38a3-46c4-a202-e8db95d0409c"},
     "created_at": {"S": "2025-12-23T23:16:10.419732Z"},
@@ -35,19 +33,11 @@ DEVIATIONS = [
 ]
 
 
-def put(endpoint, item):
-    request = urllib.request.Request(endpoint, data=json.dumps({"TableName": "distributors", "Item": item}).encode())
-    request.add_header("x-amz-target", "DynamoDB_20120810.PutItem")
-    request.add_header("content-type", "application/x-amz-json-1.0")
-    request.add_header("x-amz-date", "20260101T000000Z")
-    request.add_header("authorization", SIGNATURE)
-    urllib.request.urlopen(request, timeout=30).read()
-
-
 with local() as example:
     for number, deviation in enumerate(DEVIATIONS):
         item = {"id": {"S": "00000000-0000-4000-8000-%012d" % number}, **GOOD, **deviation}
-        put(example.dynamodb, {name: value for name, value in item.items() if value is not None})
+        item = {name: value for name, value in item.items() if value is not None}
+        dynamodb.call(example.dynamodb, "PutItem", {"TableName": "distributors", "Item": item})
     environment = os.environ | {
         "AWS_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "any",
