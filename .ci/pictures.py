@@ -1,11 +1,10 @@
 """Draws every Mermaid diagram of the documentation, and fails where one has an error."""
 
-import pathlib
 import re
 
 from browser import page
+from events import root
 
-root = pathlib.Path(__file__).resolve().parent.parent
 MERMAID = root / ".ci/node/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js"
 PICTURES = root / "target/pictures"
 
