@@ -181,7 +181,7 @@ fn scale() {
     }
     println!();
     println!(
-        "| writers | writes/s | attempts: mean, max | p50, p99, max (ms) | throttled attempts | 503 | of one writer: fewest, most |"
+        "| writers | writes/s | attempts: mean, most | p50, p99, longest (ms) | throttled attempts | 503 | writes of one: fewest, most |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for writers in [1, 2, 5, 10, 20, 50, 100, 200] {
