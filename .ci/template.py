@@ -2,14 +2,17 @@
 
 import collections
 import concurrent.futures
+import copy
+import functools
 import itertools
 import json
 import logging
 import os
 import re
 
-from cfnlint.api import lint
-from cfnlint.config import ManualArgs
+from cfnlint.config import ConfigMixIn
+from cfnlint.decode.decode import decode_str
+from cfnlint.runner import Runner
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
 
@@ -41,8 +44,17 @@ class NoManagedPolicies:
         return {}
 
 
-def template():
+@functools.cache
+def parsed_template():
     return yaml_parse((root / "template.yaml").read_text())
+
+
+def template():
+    return copy.deepcopy(parsed_template())
+
+
+# Not every combination uses every parameter. Made once: it reads all rules from files.
+linter = functools.cache(lambda: Runner(ConfigMixIn(regions=["eu-central-1"], ignore_checks=["W2001"])))
 
 
 def translated(parameters):
@@ -92,9 +104,8 @@ class Stack:
         }
         outputs = self.folded(self.template["Outputs"])
         parts = {"Parameters": parameters, "Resources": resources, "Outputs": outputs}
-        # Not every combination uses every parameter.
-        found = lint(json.dumps(parts), config=ManualArgs(regions=["eu-central-1"], ignore_checks=["W2001"]))
-        return [str(match) for match in found]
+        decoded, errors = decode_str(json.dumps(parts))
+        return [str(match) for match in errors or linter().validate_template(decoded)]
 
     def resolve(self, value):
         if isinstance(value, list):
