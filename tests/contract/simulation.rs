@@ -13,7 +13,7 @@ use testing::simulation::network::Message;
 use testing::simulation::{Report, history, keys, run, run_all};
 
 use testing::lambda::function::embedded;
-use testing::store::embedded::{self, Embedded, ID, NODE, TABLE};
+use testing::store::embedded::{self, Embedded, ID, TABLE};
 
 const RUNS: u64 = 520;
 
@@ -87,17 +87,13 @@ fn the_function_makes_these_calls_and_no_others() {
         Some("\"1\", W/\"weak\", \"2\"".to_owned()),
         Some((0..100).map(|tag| format!("\"{tag}\"")).collect::<Vec<_>>().join(",")),
     ];
-    let overtaken = json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
-        "Item": {"id": {"S": ID}, "node_id": {"S": NODE}, "updated_at": {"S": "latest"}},
-    });
     let mut found = BTreeSet::from([expressions(&requests()[0])]);
     for node_claim in ["node_id", ""] {
         let mut behavior = Behavior::new(&[("TOKEN_NODE_CLAIM", node_claim)]);
         for if_match in &if_match {
             for body in ["{}", r#"{"meta": null}"#, r#"{"meta": {}}"#] {
                 let first = behavior.request(if_match.as_deref(), body, NOW);
-                let failed = behavior.message(Message::Response(400, overtaken.to_string()));
+                let failed = behavior.message(Message::overtaken("latest"));
                 let second = behavior.next(first, failed, NOW);
                 for point in [first, second] {
                     if let &Step::Attempt(body) = behavior.step(point) {

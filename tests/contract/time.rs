@@ -1,8 +1,11 @@
 //! Rules about time, on a clock that only advances when everything waits for it.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
+use testing::simulation::behavior::{Behavior, Step};
 use testing::simulation::follow;
+use testing::simulation::network::Message;
 use testing::simulation::plan::{Action, Fate, Fault, Freeze, Plan, Planned, Tag};
 
 fn plan(action: Action, left: u64, faults: &[Fault]) -> Plan {
@@ -49,10 +52,38 @@ fn the_response_is_ready_300_ms_before_the_deadline() {
 }
 
 #[test]
+fn the_store_is_asked_only_if_time_is_left() {
+    for (left, asked) in [(1, false), (300, false), (400, true)] {
+        let history = follow(&plan(Action::Set(0), left, &[Fault::RequestLost]));
+        let attempt = history.events.iter().any(|(_, event)| event.starts_with("request 0 attempt 1"));
+        assert_eq!(attempt, asked, "{left} ms: {:?}", history.events);
+    }
+}
+
+#[test]
 fn an_instance_that_was_frozen_past_the_deadline_writes_nothing() {
     let mut frozen = plan(Action::Set(0), 1_000, &[]);
     frozen.freezes.push(Freeze { instance: 0, from: 0, until: 5_000 });
     let history = follow(&frozen);
     assert!(history.requests[0].response.is_none());
     assert!(history.states[0].iter().all(|state| state.by != Some(0)), "{:?}", history.events);
+}
+
+#[test]
+fn a_writer_waits_after_each_lost_race_but_the_first() {
+    /// 2026-01-01T00:00:00Z, in microseconds.
+    const NOW: u64 = 1_767_225_600_000_000;
+
+    let mut behavior = Behavior::new(&[]);
+    let mut point = behavior.request(None, r#"{"meta": null}"#, NOW);
+    for race in 1..=21 {
+        let message = behavior.message(Message::overtaken(&format!("later-{race}")));
+        point = behavior.next(point, message, NOW);
+        assert!(matches!(behavior.step(point), Step::Attempt(_)), "race {race}: {:?}", behavior.step(point));
+        if race == 1 {
+            assert_eq!(behavior.took(point), Duration::ZERO);
+        }
+    }
+    // A wait is drawn from 0 to 50 ms: 20 of them are less than 100 ms together in one of 10^12 runs.
+    assert!(behavior.took(point) > Duration::from_millis(100), "{:?}", behavior.took(point));
 }

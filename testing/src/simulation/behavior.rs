@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use update_distributor::clock::Clock;
 use update_distributor::handler::App;
 use update_distributor::invocation::Invocation;
@@ -72,6 +73,7 @@ struct Known {
     start: (Arc<str>, u64),
     told: Vec<Told>,
     step: Step,
+    took: Duration,
     /// What follows a message. Where the handler has not looked at its clock, for any time.
     next: HashMap<(MessageId, Option<u64>), Point>,
 }
@@ -107,6 +109,11 @@ impl Behavior {
     /// The step at a point.
     pub fn step(&self, point: Point) -> &Step {
         &self.known(point).step
+    }
+
+    /// How long the function had been waiting until then, all in all.
+    pub fn took(&self, point: Point) -> Duration {
+        self.known(point).took
     }
 
     /// How many messages the function has received at a point.
@@ -164,9 +171,10 @@ impl Behavior {
         *self.world.told.lock().expect("one thread") = messages.collect();
         let deadline = SystemTime::UNIX_EPOCH + Duration::from_micros(*now) + Duration::from_millis(LEFT);
         let invocation = Invocation { request_id: "invocation".to_owned(), deadline: Some(deadline), trace_root: None };
-        let step = self.runtime.block_on(async {
+        let (step, took) = self.runtime.block_on(async {
+            let started = Instant::now();
             // Backoffs pass at once, since the clock is paused.
-            tokio::select! {
+            let step = tokio::select! {
                 biased;
                 response = self.app.invoke(event.as_bytes(), &invocation) => {
                     Step::Response(Arc::new(Responded::read(&response.expect("an HTTP event"))))
@@ -175,9 +183,10 @@ impl Behavior {
                     let body = self.world.sent.lock().expect("one thread").take().expect("an attempt");
                     Step::Attempt(self.bodies.number(body))
                 }
-            }
+            };
+            (step, started.elapsed())
         });
-        self.points.push(Known { start, told, step, next: HashMap::new() });
+        self.points.push(Known { start, told, step, took, next: HashMap::new() });
         Point::try_from(self.points.len() - 1).expect("fewer than 2^32")
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::World;
 use super::plan::{Arrival, Fate, Fault, Received};
 use super::store::Reply;
+use crate::store::embedded::{ID, NODE};
 
 tokio::task_local! {
     /// The request that a task works on.
@@ -139,9 +140,14 @@ impl Message {
             }
         }
     }
-}
 
-impl Message {
+    /// The condition did not hold for the caller's item, which is at `version`.
+    pub fn overtaken(version: &str) -> Self {
+        let item = json!({"id": {"S": ID}, "node_id": {"S": NODE}, "updated_at": {"S": version}});
+        let Value::Object(item) = item else { unreachable!("an object") };
+        Self::new(Received::Response, Some(&Reply::ConditionFailed(Some(item))))
+    }
+
     /// Is what a connector's call comes to.
     pub async fn deliver(self) -> Result<HttpResponse, ConnectorError> {
         match self {
