@@ -11,11 +11,13 @@
 //! Here the headers that the function does not need are not read, and the others may have any form.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper_util::client::legacy;
 use lambda_http::http::header::{HeaderMap, HeaderValue};
 use lambda_http::http::request::Builder;
 use lambda_http::http::{Method, Response, StatusCode, Uri};
@@ -40,15 +42,18 @@ const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 /// The characters of a request id that a path must have encoded. Lambda's ids are UUIDs, but that is not promised.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Invocations in a row that cannot be read before the loop ends, so that it cannot become a busy one. Arbitrary.
-const MAX_UNREADABLE: u32 = 16;
+/// Polls in a row that may fail before the loop ends, so that it cannot become a busy one. Arbitrary.
+const MAX_FAILED_POLLS: u32 = 16;
 
 /// The reason why a call of the Runtime API failed.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
-    /// No connection could be made, or a new one was closed before the response.
+    /// No connection could be made.
     #[error("the Runtime API is out of reach: {}", chain(&**.0))]
     Unreachable(BoxError),
+    /// A new connection was closed before the response.
+    #[error("the Runtime API does not respond: {}", chain(&**.0))]
+    Closed(BoxError),
     /// The response is not HTTP, has more than 100 headers, or is cut.
     #[error("the Runtime API's response cannot be read: {}", chain(&**.0))]
     Unreadable(BoxError),
@@ -58,6 +63,21 @@ pub enum RuntimeError {
     /// A worker panicked. The log has the place.
     #[error("a worker panicked")]
     Panicked,
+}
+
+impl RuntimeError {
+    /// Classifies the error of a call without a response.
+    fn of(error: BoxError) -> Self {
+        let any = |holds: fn(&(dyn Error + 'static)) -> bool| sources(&*error).any(holds);
+        // The response is not one of HTTP, or has too many headers.
+        if any(|source| source.downcast_ref().is_some_and(hyper::Error::is_parse)) {
+            Self::Unreadable(error)
+        } else if any(|source| source.downcast_ref().is_some_and(legacy::Error::is_connect)) {
+            Self::Unreachable(error)
+        } else {
+            Self::Closed(error)
+        }
+    }
 }
 
 /// Serves invocations from the Runtime API at `endpoint`, `concurrency` at once.
@@ -81,17 +101,20 @@ pub async fn run(app: App, endpoint: Uri, concurrency: usize) -> Result<Infallib
 }
 
 async fn serve(api: &RuntimeApi, app: &App) -> Result<Infallible, RuntimeError> {
-    let mut unreadable = 0;
+    let mut failed_polls = 0;
     loop {
         let next = match api.next().await {
-            Err(error @ RuntimeError::Unreadable(_)) if unreadable < MAX_UNREADABLE => {
-                error!("an invocation was lost: {error}");
-                unreadable += 1;
+            Err(error @ (RuntimeError::Unreadable(_) | RuntimeError::Closed(_))) if failed_polls < MAX_FAILED_POLLS => {
+                // A poll can be closed after a long wait, as when the process was frozen. It had no invocation.
+                if let RuntimeError::Unreadable(_) = error {
+                    error!("an invocation was lost: {error}");
+                }
+                failed_polls += 1;
                 continue;
             }
             next => next?,
         };
-        unreadable = 0;
+        failed_polls = 0;
         let Some((headers, event)) = next else { continue };
         let Some((id, invocation)) = headers.get(REQUEST_ID).zip(Invocation::from_headers(&headers)) else {
             error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
@@ -178,17 +201,11 @@ impl RuntimeApi {
     async fn call(&self, request: impl Fn() -> Builder, body: &Bytes) -> Result<Response<Incoming>, RuntimeError> {
         let request =
             || request().body(Body::from(body.clone())).map_err(|error| RuntimeError::Unreachable(error.into()));
-        match self.pooled.call(request()?).await {
-            Ok(response) => Ok(response),
-            Err(error) if is_unreadable(&error) => Err(RuntimeError::Unreadable(error)),
-            Err(_) => self.unpooled.call(request()?).await.map_err(|error| {
-                if is_unreadable(&error) { RuntimeError::Unreadable(error) } else { RuntimeError::Unreachable(error) }
-            }),
+        match self.pooled.call(request()?).await.map_err(RuntimeError::of) {
+            Err(RuntimeError::Unreachable(_) | RuntimeError::Closed(_)) => {
+                self.unpooled.call(request()?).await.map_err(RuntimeError::of)
+            }
+            result => result,
         }
     }
-}
-
-/// Returns whether a response came that is not one of HTTP, or has too many headers.
-fn is_unreadable(error: &BoxError) -> bool {
-    sources(&**error).any(|source| source.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse))
 }
