@@ -187,23 +187,23 @@ async fn a_lost_response_is_told_from_a_lost_race() {
 /// A message that is still on its way after the response to its request must not bring back what was there before.
 #[tokio::test]
 async fn a_late_attempt_cannot_undo_a_later_write() {
-    for body in [SET, REMOVE] {
-        for with_tag in [false, true] {
-            let proxied = Proxied::new().await;
-            let late = Arc::<Release>::default();
-            let request = proxied.function.put(body);
-            let request = if with_tag { request.with("if-match", &format!("\"{AT}\"")) } else { request };
-            let first = proxied.call(&request, [Step::Late(Arc::clone(&late))]).await;
-            assert_eq!(first.outcome(), "200");
-            let request = proxied.function.put(r#"{"meta":{"path":"/later"}}"#);
-            let second = proxied.call(&request.with("if-match", first.header("etag").unwrap()), []).await;
-            assert_eq!(second.outcome(), "200");
-            late.arrive().await;
-            assert_stored(&proxied.item().await, &second);
-            let old = proxied.function.put(SET).with("if-match", first.header("etag").unwrap());
-            assert_eq!(proxied.call(&old, []).await.outcome(), "412 precondition_failed");
-        }
-    }
+    let rows = [SET, REMOVE].into_iter().flat_map(|body| [(body, false), (body, true)]);
+    join_all(rows.map(async |(body, with_tag)| {
+        let proxied = Proxied::new().await;
+        let late = Arc::<Release>::default();
+        let request = proxied.function.put(body);
+        let request = if with_tag { request.with("if-match", &format!("\"{AT}\"")) } else { request };
+        let first = proxied.call(&request, [Step::Late(Arc::clone(&late))]).await;
+        assert_eq!(first.outcome(), "200");
+        let request = proxied.function.put(r#"{"meta":{"path":"/later"}}"#);
+        let second = proxied.call(&request.with("if-match", first.header("etag").unwrap()), []).await;
+        assert_eq!(second.outcome(), "200");
+        late.arrive().await;
+        assert_stored(&proxied.item().await, &second);
+        let old = proxied.function.put(SET).with("if-match", first.header("etag").unwrap());
+        assert_eq!(proxied.call(&old, []).await.outcome(), "412 precondition_failed");
+    }))
+    .await;
 }
 
 /// Whether the first attempt was carried out is not known, whatever a later one is told.
@@ -539,19 +539,22 @@ async fn a_write_whose_item_is_not_returned_is_a_success() {
 /// The rules about time are tested on paused time; this is what the real client does with a real connection.
 #[tokio::test]
 async fn attempts_that_hang_are_given_up() {
-    for step in [Step::Hang, Step::HangAfter, Step::Trickle] {
+    let one = join_all([Step::Hang, Step::HangAfter, Step::Trickle].map(async |step| {
         let proxied = Proxied::new().await;
         let request = proxied.function.put(SET).with("if-match", &format!("\"{AT}\""));
         let response = proxied.call(&request, [step.clone()]).await;
         assert_eq!(response.outcome(), "200", "{step:?}");
         assert_stored(&proxied.item().await, &response);
         assert_eq!(proxied.function.last_line()["store_attempts"], 2, "{step:?}");
-    }
-    let proxied = Proxied::new().await;
-    let response = proxied.call(&proxied.function.put(SET), vec![Step::Hang; 3]).await;
-    assert_eq!(response.outcome(), "503 store_unavailable");
-    let line = proxied.function.last_line();
-    assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("TimeoutError"), &json!(3)));
+    }));
+    let all = async {
+        let proxied = Proxied::new().await;
+        let response = proxied.call(&proxied.function.put(SET), vec![Step::Hang; 3]).await;
+        assert_eq!(response.outcome(), "503 store_unavailable");
+        let line = proxied.function.last_line();
+        assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("TimeoutError"), &json!(3)));
+    };
+    tokio::join!(one, all);
 }
 
 #[tokio::test]
@@ -583,7 +586,7 @@ async fn pooled_connections_that_died_cost_a_retry_however_many_there_are() {
         join_all(calls).await.into_iter().map(|response| response.unwrap().outcome()).collect()
     };
     for step in [Step::Hang, Step::ResetBefore] {
-        for (left, count) in [(1, 1), (8, 8), (16, 4), (16, 16)] {
+        join_all([(1, 1), (8, 8), (16, 4), (16, 16)].map(async |(left, count)| {
             let proxied = Proxied::new().await;
             let barrier = Arc::new(Barrier::new(left));
             proxied.proxy.script((0..left).map(|_| Step::Together(Arc::clone(&barrier))));
@@ -601,7 +604,8 @@ async fn pooled_connections_that_died_cost_a_retry_however_many_there_are() {
             );
             println!("{row}");
             assert!(outcomes.iter().all(|outcome| outcome == "200"), "{row}");
-        }
+        }))
+        .await;
     }
 }
 
