@@ -138,8 +138,8 @@ impl<'a> Jwk<'a> {
             };
         let algorithms = one_of(alg, &[algorithm])?;
         let (x, y) = (self.bytes("x")?, self.bytes("y")?);
-        // RFC 7518, 6.2.1.2: full length, even if the coordinate has leading zeros.
-        if x.len() != length || y.len() != length {
+        // RFC 7518, 6.2.1.2: full length, even if the coordinate has leading zeros. That of `y` follows from the point's.
+        if x.len() != length {
             return Err(SkipReason::Malformed);
         }
         // SEC 1, 2.3.3: the uncompressed form. Parsing checks that the point is on the curve.

@@ -205,16 +205,10 @@ fn age_of(time: SystemTime, now: SystemTime) -> Duration {
 impl CachedKeySet {
     async fn prepare(&self, deadline: Instant) -> Result<(), FetchError> {
         let _fetching = self.fetching.lock().await;
-        let mut first = match self.fetch(Some(deadline)).await {
-            Err(error) if !error.is_cut_off() => error,
-            result => return result,
-        };
-        if timeout_at(deadline, sleep(BEFORE_SECOND_TRY)).await.is_ok() {
-            match self.fetch(Some(deadline)).await {
-                Err(error) if error.is_cut_off() => {}
-                Err(error) => first = error,
-                Ok(()) => return Ok(()),
-            }
+        let Err(first) = self.fetch(Some(deadline)).await else { return Ok(()) };
+        // Not where the deadline has come.
+        if timeout_at(deadline, sleep(BEFORE_SECOND_TRY)).await.is_ok() && self.fetch(Some(deadline)).await.is_ok() {
+            return Ok(());
         }
         Err(first)
     }
