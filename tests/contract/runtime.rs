@@ -100,12 +100,13 @@ fn steps() -> Vec<(Step, bool)> {
 
 /// What can happen to polls in a row, and whether the process ends. One that is cut after the Runtime API has given its event
 /// away is not among them: of that Lambda alone can know.
-fn polls() -> [(Vec<Step>, bool); 7] {
+fn polls(concurrency: usize) -> [(Vec<Step>, bool); 7] {
     [
         (vec![Step::Pass], false),
         (vec![Step::ResetBefore], false),
-        (vec![Step::ResetBefore; 10], false),
-        (vec![Step::ResetBefore; 200], true),
+        // A poll is made twice, and fails 16 times in a row before the process ends.
+        (vec![Step::ResetBefore; 32], false),
+        (vec![Step::ResetBefore; 33 * concurrency + 1], true),
         (vec![Step::Truncate], false),
         (vec![Step::Respond(204, "")], false),
         (vec![Step::Respond(500, "")], true),
@@ -126,7 +127,7 @@ async fn meet_every_order(concurrency: usize) {
     let mut instance = Instance::start(concurrency).await;
     let (mut orders, mut ends, mut lost, mut repeated) = (0, 0, 0, 0);
     for (first, first_taken) in steps() {
-        for (poll, ends_process) in polls() {
+        for (poll, ends_process) in polls(concurrency) {
             for (second, second_taken) in steps() {
                 instance.proxy.script([first.clone(), second.clone()]);
                 instance.proxy.script_polls(poll.clone());
