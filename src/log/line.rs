@@ -113,9 +113,9 @@ impl Line {
         }
     }
 
-    /// Cuts the string that ends the line so far, between two of its characters.
+    /// Cuts the string that ends the line so far, between two of its characters. Of one that starts too late, nothing is left.
     fn cut_string(&mut self, start: usize) {
-        let end = (MAX_LINE - RESERVE).max(start + 2);
+        let end = MAX_LINE - RESERVE;
         let Some([b'"', inside @ ..]) = self.text.get(start..) else { return };
         if self.text.len() <= end {
             return;
