@@ -202,6 +202,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_string_is_cut_after_the_last_character_that_fits() {
+        for (char, escape) in [("a", 1), ("\"", 2), ("\u{e4}", 6), ("\u{1f600}", 12)] {
+            let mut line = Line::new(Level::Info, true);
+            line.field("message", char.repeat(MAX_LINE));
+            let free = (MAX_LINE - RESERVE).checked_sub(line.text.len());
+            assert!(free.is_some_and(|free| free < escape), "{char}: {free:?}");
+        }
+    }
+
     fn line(level: Level, json: bool, fill: impl FnOnce(&mut Line)) -> String {
         let mut line = Line::new(level, json);
         fill(&mut line);
