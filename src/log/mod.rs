@@ -148,3 +148,17 @@ fn milliseconds(duration: Duration) -> f64 {
     let microseconds = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
     f64::from(microseconds) / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_found_by_its_name() {
+        for level in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Fatal] {
+            assert_eq!(Level::from_name(level.name()), Some(level));
+            assert_eq!(Level::from_name(&level.name().to_lowercase()), Some(level));
+        }
+        assert_eq!(Level::from_name("OFF"), None);
+    }
+}
