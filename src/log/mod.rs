@@ -161,4 +161,15 @@ mod tests {
         }
         assert_eq!(Level::from_name("OFF"), None);
     }
+    #[test]
+    fn durations_are_in_milliseconds_with_three_decimals() {
+        for (duration, expected) in [
+            (Duration::ZERO, "0"),
+            (Duration::from_nanos(1_234_999), "1.234"),
+            (Duration::from_secs(2), "2000"),
+            (Duration::MAX, "4294967.295"),
+        ] {
+            assert_eq!(milliseconds(duration).to_string(), expected);
+        }
+    }
 }
