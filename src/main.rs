@@ -12,8 +12,8 @@ use update_distributor::handler::App;
 use update_distributor::log::{Level, Log, Writer, enable_diagnostics};
 use update_distributor::runtime;
 
-/// A request makes about 600 allocations, most by the SDK and the HTTP client. With the C library's allocator
-/// they would take a sixth of a request's instructions.
+/// A request makes about 600 allocations, most by the SDK and the HTTP client. With the C library's allocator they would take
+/// a sixth of a request's instructions.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

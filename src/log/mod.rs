@@ -161,6 +161,7 @@ mod tests {
         }
         assert_eq!(Level::from_name("OFF"), None);
     }
+
     #[test]
     fn durations_are_in_milliseconds_with_three_decimals() {
         for (duration, expected) in [
