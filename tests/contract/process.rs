@@ -757,6 +757,22 @@ async fn keys_that_are_skipped_are_logged_once() {
         assert_eq!(process.send(&request.event(FrontEnd::HttpApi)).await.outcome(), "200");
         assert_eq!(skipped(&process.stop().await), [&expected("weak")[..], &again].concat());
     }
+
+    // Without a key that can be used, the set is fetched twice at the start.
+    let keys = KeyServer::start().await;
+    keys.serve("/jwks", Reply::Document(with("weak", &[])));
+    let mut environment = environment(&store.endpoint(), &first.jwks());
+    environment.remove("TOKEN_JWKS");
+    environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
+    let process = Process::spawn(BOOTSTRAP, environment);
+    process.ready().await;
+    let mut lines = skipped(&process.stop().await);
+    let last = lines.pop().unwrap();
+    assert!(
+        last.starts_with("the keys could not be fetched: ") && last.ends_with("no key in the set can be used"),
+        "{last}"
+    );
+    assert_eq!((lines, keys.take_requests().len()), (expected("weak").to_vec(), 2));
 }
 
 #[tokio::test]
