@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn no_value_can_break_a_line() {
-        let text = "a\nb\r\u{1b}[31m\u{7f}\u{85}\u{9b}\u{2028}\"\\ä😀";
+        let text = "a\nb\r\u{1b}[31m\u{7f}\u{85}\u{9b}31m\u{2028}\"\\ä😀";
         for json in [true, false] {
             let line = line(Level::Info, json, |line| line.field("subject", text));
             let inside = line.strip_suffix('\n').unwrap();
