@@ -52,4 +52,7 @@ def carried(function):
     print(f"the function carries its list: {len(runtime)} packages as in Cargo.lock, {section.data_size} bytes")
 
 
-carried(*sys.argv[1:]) if sys.argv[1:] else bill_of_materials()
+if sys.argv[1:]:
+    carried(*sys.argv[1:])
+else:
+    bill_of_materials()

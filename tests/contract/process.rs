@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::BOOTSTRAP;
 use testing::issuer::key_server::{KeyServer, Reply};
 use testing::issuer::{self, Issuer, claims};
+use testing::lambda::Settings;
 use testing::lambda::function::embedded;
 use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FRONT_ENDS, FrontEnd, Request};
@@ -40,6 +41,14 @@ impl Deployment {
     async fn call(&self, request: &Request) -> String {
         self.process.send(&request.event(FrontEnd::HttpApi)).await.outcome()
     }
+}
+
+/// The environment of a deployment that fetches its keys.
+fn with_fetched_keys(endpoint: &str, keys: String) -> Settings {
+    let mut environment = environment(endpoint, "");
+    environment.remove("TOKEN_JWKS");
+    environment.insert("TOKEN_JWKS_URI".to_owned(), keys);
+    environment
 }
 
 fn read(line: &str) -> Value {
@@ -409,9 +418,7 @@ async fn no_one_can_make_a_line_long() {
                 document
             };
             keys.serve(path, Reply::Document(document));
-            let mut environment = environment(&store.endpoint(), &issuer.jwks());
-            environment.remove("TOKEN_JWKS");
-            environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url(path));
+            let mut environment = with_fetched_keys(&store.endpoint(), keys.url(path));
             environment.insert("AWS_LAMBDA_LOG_FORMAT".to_owned(), format.to_owned());
             let process = Process::spawn(BOOTSTRAP, environment);
             for kid in ["first", "unknown"] {
@@ -687,9 +694,7 @@ async fn a_start_takes_at_most_two_seconds() {
     proxy.script([Step::Hang]);
     keys.next(Reply::Hang);
     keys.serve("/jwks", Reply::Document(issuer.jwks()));
-    let mut environment = environment(&proxy.endpoint(), &issuer.jwks());
-    environment.remove("TOKEN_JWKS");
-    environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
+    let environment = with_fetched_keys(&proxy.endpoint(), keys.url("/jwks"));
     let started = Instant::now();
     let process = Process::spawn(BOOTSTRAP, environment);
     process.ready().await;
@@ -709,10 +714,7 @@ async fn keys_and_connection_are_ready_before_the_first_event() {
     let (store, issuer, keys) = (embedded().await, Issuer::new("first"), KeyServer::start().await);
     let proxy = Proxy::start(store.address).await;
     keys.serve("/jwks", Reply::Document(issuer.jwks()));
-    let mut environment = environment(&proxy.endpoint(), &issuer.jwks());
-    environment.remove("TOKEN_JWKS");
-    environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
-    let process = Process::spawn(BOOTSTRAP, environment);
+    let process = Process::spawn(BOOTSTRAP, with_fetched_keys(&proxy.endpoint(), keys.url("/jwks")));
     process.ready().await;
     assert_eq!((keys.take_requests().len(), proxy.take_requests().len()), (1, 1));
     let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
@@ -747,10 +749,7 @@ async fn keys_that_are_skipped_are_logged_once() {
     for (weak, again) in [("weak", vec![]), ("weaker", expected("weaker").to_vec())] {
         let keys = KeyServer::start().await;
         keys.serve("/jwks", Reply::Document(with("weak", &[&first])));
-        let mut environment = environment(&store.endpoint(), &first.jwks());
-        environment.remove("TOKEN_JWKS");
-        environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
-        let process = Process::spawn(BOOTSTRAP, environment);
+        let process = Process::spawn(BOOTSTRAP, with_fetched_keys(&store.endpoint(), keys.url("/jwks")));
         process.ready().await;
         keys.serve("/jwks", Reply::Document(with(weak, &[&first, &second])));
         let request = Request::put(&second.sign(&claims(NODE, 60)), "{}");
@@ -761,10 +760,7 @@ async fn keys_that_are_skipped_are_logged_once() {
     // Without a key that can be used, the set is fetched twice at the start.
     let keys = KeyServer::start().await;
     keys.serve("/jwks", Reply::Document(with("weak", &[])));
-    let mut environment = environment(&store.endpoint(), &first.jwks());
-    environment.remove("TOKEN_JWKS");
-    environment.insert("TOKEN_JWKS_URI".to_owned(), keys.url("/jwks"));
-    let process = Process::spawn(BOOTSTRAP, environment);
+    let process = Process::spawn(BOOTSTRAP, with_fetched_keys(&store.endpoint(), keys.url("/jwks")));
     process.ready().await;
     let mut lines = skipped(&process.stop().await);
     let last = lines.pop().unwrap();

@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
-use testing::simulation::behavior::{Behavior, Step};
+use testing::simulation::behavior::{Behavior, NOW, Step};
 use testing::simulation::calls::{self, expected, expressions, items, requests};
 use testing::simulation::exhaustive::{CLOCKS, Clocks, STORED, Size, walk_all};
 use testing::simulation::network::Message;
@@ -76,9 +76,6 @@ fn a_seed_is_a_run() {
 /// is held to other stores with; but for the priming call, they are all of them.
 #[test]
 fn the_function_makes_these_calls_and_no_others() {
-    /// 2026-01-01T00:00:00Z, in microseconds.
-    const NOW: u64 = 1_767_225_600_000_000;
-
     let if_match = [
         None,
         Some("*".to_owned()),

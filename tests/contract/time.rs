@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use testing::simulation::behavior::{Behavior, Step};
+use testing::simulation::behavior::{Behavior, NOW, Step};
 use testing::simulation::follow;
 use testing::simulation::network::Message;
 use testing::simulation::plan::{Action, Fate, Fault, Freeze, Plan, Planned, Tag};
@@ -71,9 +71,6 @@ fn an_instance_that_was_frozen_past_the_deadline_writes_nothing() {
 
 #[test]
 fn a_writer_waits_after_each_lost_race_but_the_first() {
-    /// 2026-01-01T00:00:00Z, in microseconds.
-    const NOW: u64 = 1_767_225_600_000_000;
-
     let mut behavior = Behavior::new(&[]);
     let mut point = behavior.request(None, r#"{"meta": null}"#, NOW);
     for race in 1..=21 {

@@ -26,6 +26,9 @@ use super::{event, paused_runtime, start_function, token};
 /// The time that a request has, in milliseconds: enough for every attempt.
 pub const LEFT: u64 = 60_000;
 
+/// A time for requests: 2026-01-01T00:00:00Z, in microseconds since 1970.
+pub const NOW: u64 = 1_767_225_600_000_000;
+
 /// What the function has been told so far of one request: an index of [`Behavior`].
 pub type Point = u32;
 
