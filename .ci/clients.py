@@ -53,9 +53,10 @@ def rust():
     # A workspace of its own, below the folder of another package; the calls need a runtime.
     runtime = 'tokio = { version = "1", features = ["macros", "rt"] }'
     (target / "Cargo.toml").write_text(f"{manifest}\n[dev-dependencies]\n{runtime}\n\n[workspace]\n")
-    # The example speaks plain HTTP, so that no TLS is built.
-    run("cargo", "build", "--quiet", "--locked", "--no-default-features", "--example", "calls", cwd=target)
-    return [str(target / "target/debug/examples/calls")], {}
+    # The example speaks plain HTTP, so that no TLS is built. Half of the other packages are the function's.
+    command = ["cargo", "build", "--quiet", "--locked", "--no-default-features", "--example", "calls"]
+    run(*command, "--target-dir", str(root / "target"), cwd=target)
+    return [str(root / "target/debug/examples/calls")], {}
 
 
 CLIENTS.mkdir(parents=True, exist_ok=True)
