@@ -205,12 +205,12 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
     let api = RuntimeApi::start();
     let mut push = |figure: &str, value: f64| samples.push(&format!("{prefix}{figure}"), value);
     let started = Instant::now();
-    let process = Process::start(world, variant, &api, share, 1, &[]);
+    let process = Process::start(world, variant, &api, 1, &[]);
     api.ready().await;
     let init = started.elapsed();
     let (init_cpu, init_faults) = (process.cpu(), process.minor_faults());
     if let Some(share) = share {
-        share.throttle(true);
+        share.give(&process);
     }
     let tokens = [String::new()];
     let mut tokens = if variant.tokens.is_empty() { &tokens } else { variant.tokens }.iter().cycle();
@@ -249,18 +249,17 @@ async fn measure(world: &World, variant: &Variant<'_>, share: Option<&Share>, sa
         push("paused: set CPU (ms)", milliseconds(cpu) / REQUESTS as f64);
         push("RSS (MiB)", process.peak_rss());
     }
-    if let Some(share) = share {
+    if share.is_some() {
         for _ in 0..REQUESTS {
             push("set (ms)", milliseconds(invoke(&api, &event(OPERATIONS[0].1)).await));
         }
-        share.throttle(false);
     }
 }
 
 /// Requests of one process that takes several at once.
 async fn measure_concurrent(world: &World, variant: &Variant<'_>, at_once: usize, samples: &mut Samples) {
     let api = RuntimeApi::start();
-    let process = Process::start(world, variant, &api, None, at_once, &[]);
+    let process = Process::start(world, variant, &api, at_once, &[]);
     api.ready().await;
     let requests = |count: usize| {
         let api = &api;
@@ -298,17 +297,11 @@ impl Process {
         world: &World,
         variant: &Variant<'_>,
         api: &RuntimeApi,
-        share: Option<&Share>,
         concurrency: usize,
         settings: &[(&str, &str)],
     ) -> Self {
-        // A shell that moves itself into the control group before it becomes the process.
-        let script = match share {
-            Some(share) => format!("echo $$ > {}/cgroup.procs && exec \"$0\"", share.0.display()),
-            None => "exec \"$0\"".to_owned(),
-        };
-        let mut command = Command::new("sh");
-        command.args(["-c", &script]).arg(variant.binary).env_clear().kill_on_drop(true);
+        let mut command = Command::new(variant.binary);
+        command.env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.envs(environment(&world.store.endpoint, &world.jwks));
         command.env("AWS_LAMBDA_RUNTIME_API", api.address.to_string());
@@ -347,7 +340,7 @@ impl Process {
     }
 }
 
-/// A control group that gives what Lambda gives 128 MB: a whole core until the first poll, then 128/1769 of one.
+/// A control group that gives a process what Lambda gives 128 MB after the init phase: 128/1769 of a core.
 struct Share(PathBuf);
 
 impl Share {
@@ -356,12 +349,13 @@ impl Share {
         let share = Self(PathBuf::from("/sys/fs/cgroup/cpu/update-distributor-bench"));
         let _ = fs::create_dir(&share.0);
         fs::write(share.0.join("cpu.cfs_period_us"), "20000").ok()?;
+        fs::write(share.0.join("cpu.cfs_quota_us"), (20_000 * 128 / 1_769).to_string()).ok()?;
         Some(share)
     }
 
-    fn throttle(&self, throttled: bool) {
-        let quota = if throttled { (20_000 * 128 / 1_769).to_string() } else { "-1".to_owned() };
-        fs::write(self.0.join("cpu.cfs_quota_us"), quota).unwrap();
+    /// Moves a process into the group. That alone takes some 10 ms, so it is done between its start and the first request.
+    fn give(&self, process: &Process) {
+        fs::write(self.0.join("cgroup.procs"), process.child.id().unwrap().to_string()).unwrap();
     }
 }
 

@@ -19,7 +19,7 @@ pub async fn measure(world: &World, variant: &Variant<'_>) {
     let jwks = json!({ "keys": keys }).to_string();
     let settings = [("TOKEN_JWKS", jwks.as_str()), ("TOKEN_SCOPE", "write")];
     let api = RuntimeApi::start();
-    let process = Process::start(world, variant, &api, None, 1, &settings);
+    let process = Process::start(world, variant, &api, 1, &settings);
     api.ready().await;
 
     println!("| request | response | CPU | ratio to a 200 |");
