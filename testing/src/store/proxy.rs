@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,13 +55,19 @@ impl Release {
 
 pub struct Proxy {
     pub address: SocketAddr,
-    script: Arc<Mutex<VecDeque<Step>>>,
+    shared: Arc<Shared>,
+}
+
+/// What the proxy and its connections know.
+struct Shared {
+    store: SocketAddr,
+    script: Mutex<VecDeque<Step>>,
     /// The script of `GET` requests, if they have one of their own.
-    polls: Arc<Mutex<Option<VecDeque<Step>>>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    idle: Arc<Notify>,
-    cut: Arc<Notify>,
-    connections: Arc<Mutex<Connections>>,
+    polls: Mutex<Option<VecDeque<Step>>>,
+    requests: Mutex<Vec<String>>,
+    idle: Notify,
+    cut: Notify,
+    connections: Mutex<Connections>,
 }
 
 /// The connections so far, and what happens to the next request on each of those that died.
@@ -74,30 +81,28 @@ impl Proxy {
     pub async fn start(store: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (script, polls) = (Arc::<Mutex<VecDeque<Step>>>::default(), Arc::default());
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let (idle, cut) = (Arc::<Notify>::default(), Arc::<Notify>::default());
-        let connections = Arc::<Mutex<Connections>>::default();
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             store,
-            script: Arc::clone(&script),
-            polls: Arc::clone(&polls),
-            requests: Arc::clone(&requests),
-            idle: Arc::clone(&idle),
-            cut: Arc::clone(&cut),
-            connections: Arc::clone(&connections),
-        };
+            script: Mutex::default(),
+            polls: Mutex::default(),
+            requests: Mutex::default(),
+            idle: Notify::default(),
+            cut: Notify::default(),
+            connections: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let number = {
-                    let mut connections = shared.connections.lock().unwrap();
+                    let mut connections = accepting.connections.lock().unwrap();
                     connections.count += 1;
                     connections.count
                 };
-                tokio::spawn(connection(client, number, shared.clone()));
+                let shared = Arc::clone(&accepting);
+                tokio::spawn(async move { connection(client, number, &shared).await });
             }
         });
-        Self { address, script, polls, requests, idle, cut, connections }
+        Self { address, shared }
     }
 
     pub fn endpoint(&self) -> String {
@@ -105,127 +110,110 @@ impl Proxy {
     }
 
     pub fn script(&self, steps: impl IntoIterator<Item = Step>) {
-        *self.script.lock().unwrap() = steps.into_iter().collect();
+        *self.shared.script.lock().unwrap() = steps.into_iter().collect();
     }
 
     /// Gives `GET` requests a script of their own, from now on.
     pub fn script_polls(&self, steps: impl IntoIterator<Item = Step>) {
-        *self.polls.lock().unwrap() = Some(steps.into_iter().collect());
+        *self.shared.polls.lock().unwrap() = Some(steps.into_iter().collect());
     }
 
     /// Closes the connections that are kept for a next request.
     pub fn close_idle(&self) {
-        self.idle.notify_waiters();
+        self.shared.idle.notify_waiters();
     }
 
     /// Closes the connections whose request waits for its response.
     pub fn cut(&self) {
-        self.cut.notify_waiters();
+        self.shared.cut.notify_waiters();
     }
 
     /// Lets all connections die without a word: this happens to the next request on each of them.
     pub fn break_connections(&self, step: Step) {
-        let mut connections = self.connections.lock().unwrap();
+        let mut connections = self.shared.connections.lock().unwrap();
         connections.died = Some((connections.count, step));
     }
 
     /// The number of connections so far.
     pub fn connections(&self) -> usize {
-        self.connections.lock().unwrap().count
+        self.shared.connections.lock().unwrap().count
     }
 
     /// The body of the last request that came.
     pub fn last_request(&self) -> Option<String> {
-        self.requests.lock().unwrap().last().cloned()
+        self.shared.requests.lock().unwrap().last().cloned()
     }
 
     /// The bodies of the requests that came, and forgets them.
     pub fn take_requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.requests.lock().unwrap())
+        std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
 }
 
-#[derive(Clone)]
-struct Shared {
-    store: SocketAddr,
-    script: Arc<Mutex<VecDeque<Step>>>,
-    /// The script of `GET` requests, if they have one of their own.
-    polls: Arc<Mutex<Option<VecDeque<Step>>>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    idle: Arc<Notify>,
-    cut: Arc<Notify>,
-    connections: Arc<Mutex<Connections>>,
-}
-
-async fn connection(mut client: TcpStream, number: usize, shared: Shared) {
-    let Shared { store, script, polls, requests, idle, cut, connections } = shared;
+/// Ends with the connection, and where the store is gone.
+async fn connection(mut client: TcpStream, number: usize, shared: &Shared) -> Option<()> {
     loop {
         let request = tokio::select! {
             request = message(&mut client) => request,
-            () = idle.notified() => None,
-        };
-        let Some(request) = request else { return };
+            () = shared.idle.notified() => None,
+        }?;
         let body = request.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
-        requests.lock().unwrap().push(String::from_utf8_lossy(&request[body..]).into_owned());
-        let died = connections.lock().unwrap().died.clone().filter(|(last, _)| number <= *last);
-        let next = || match &mut *polls.lock().unwrap() {
+        shared.requests.lock().unwrap().push(String::from_utf8_lossy(&request[body..]).into_owned());
+        let died = shared.connections.lock().unwrap().died.clone().filter(|(last, _)| number <= *last);
+        let next = || match &mut *shared.polls.lock().unwrap() {
             Some(polls) if request.starts_with(b"GET ") => polls.pop_front(),
-            _ => script.lock().unwrap().pop_front(),
+            _ => shared.script.lock().unwrap().pop_front(),
         };
         let step = died.map(|(_, step)| step).or_else(next).unwrap_or(Step::Pass);
-        // Where the store is gone, so is the connection.
         let forward = async {
-            let mut upstream = TcpStream::connect(store).await.ok()?;
+            let mut upstream = TcpStream::connect(shared.store).await.ok()?;
             upstream.write_all(&request).await.ok()?;
             message(&mut upstream).await
         };
-        let reply = match &step {
-            Step::ResetBefore => return,
+        let reply = match step {
+            Step::Pass => tokio::select! {
+                reply = forward => reply?,
+                () = shared.cut.notified() => return None,
+            },
+            Step::ResetBefore => return None,
+            Step::ResetAfter => {
+                forward.await;
+                return None;
+            }
+            Step::Truncate => {
+                let reply = forward.await?;
+                client.write_all(&reply[..reply.len() - 10]).await.ok()?;
+                return None;
+            }
             Step::Hang => return std::future::pending().await,
-            Step::Respond(status, body) => Some(response(*status, body)),
-            Step::Together(barrier) => {
-                barrier.wait().await;
-                forward.await
+            Step::HangAfter => {
+                forward.await?;
+                return std::future::pending().await;
+            }
+            Step::Trickle => {
+                for byte in forward.await? {
+                    client.write_all(&[byte]).await.ok()?;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                continue;
+            }
+            Step::Respond(status, body) => response(status, body),
+            Step::RespondAfter(status, body) => {
+                forward.await?;
+                response(status, body)
             }
             Step::Late(release) => {
                 release.now.notified().await;
-                forward.await
-            }
-            Step::Pass => tokio::select! {
-                reply = forward => reply,
-                () = cut.notified() => return,
-            },
-            Step::ResetAfter | Step::Truncate | Step::HangAfter | Step::Trickle | Step::RespondAfter(..) => {
-                forward.await
-            }
-        };
-        let Some(reply) = reply else { return };
-        let sent = match step {
-            Step::Pass | Step::Together(_) | Step::Respond(..) => client.write_all(&reply).await,
-            Step::RespondAfter(status, body) => client.write_all(&response(status, body)).await,
-            Step::ResetBefore | Step::ResetAfter => return,
-            Step::Truncate => {
-                let _ = client.write_all(&reply[..reply.len() - 10]).await;
-                return;
-            }
-            Step::Hang | Step::HangAfter => return std::future::pending().await,
-            Step::Trickle => {
-                for byte in reply {
-                    if client.write_all(&[byte]).await.is_err() {
-                        return;
-                    }
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-                Ok(())
-            }
-            Step::Late(release) => {
+                forward.await?;
                 release.arrived.notify_one();
-                return;
+                return None;
+            }
+            Step::Together(barrier) => {
+                barrier.wait().await;
+                forward.await?
             }
         };
-        if sent.is_err() {
-            return;
-        }
+        client.write_all(&reply).await.ok()?;
     }
 }
 
