@@ -56,7 +56,7 @@ impl fmt::Display for SkippedKeys {
         for (index, key) in self.named.iter().enumerate() {
             write!(formatter, "{}{key}", if index == 0 { ": " } else { "; " })?;
         }
-        if self.others > 0 { write!(formatter, "; and {} others", self.others) } else { Ok(()) }
+        if self.others > 0 { write!(formatter, "; and {} more", self.others) } else { Ok(()) }
     }
 }
 
@@ -147,15 +147,13 @@ mod tests {
     #[test]
     fn ten_skipped_keys_are_named_and_the_others_counted() {
         let good = r#"{"kty":"OKP","kid":"good","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
-        for (skipped, named, rest) in
-            [(0, 0, ""), (10, 10, ""), (11, 10, "; and 1 others"), (30, 10, "; and 20 others")]
-        {
+        for (skipped, named, rest) in [(0, 0, ""), (10, 10, ""), (11, 10, "; and 1 more"), (30, 10, "; and 20 more")] {
             let jwks = format!(r#"{{"keys":[{}{good}]}}"#, "7,".repeat(skipped));
             let set = KeySet::fetched(jwks.as_bytes()).unwrap();
             assert_eq!(set.keys().iter().map(|key| key.kid.as_deref()).collect::<Vec<_>>(), [Some("good")]);
             let text = set.skipped.to_string();
             assert_eq!(text.matches("a key without kid: malformed").count(), named, "{text}");
-            assert!(text.ends_with(rest) && text.contains("others") != rest.is_empty(), "{text}");
+            assert!(text.ends_with(rest) && text.contains(" more") != rest.is_empty(), "{text}");
         }
     }
 }

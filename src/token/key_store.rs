@@ -320,7 +320,7 @@ fn warn_of(skipped: &SkippedKeys) {
         warn!("a key of the JWK set is not used: {key}");
     }
     if skipped.others > 0 {
-        warn!("{} other keys of the JWK set are not used", skipped.others);
+        warn!("further keys of the JWK set that are not used: {}", skipped.others);
     }
 }
 
