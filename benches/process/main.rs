@@ -72,6 +72,7 @@ async fn main() {
     let variants = [
         Variant { name: "floor", binary: &floor, tokens: &[], keys: None },
         Variant { name: "hard floor", binary: &hard, tokens: &[], keys: None },
+        Variant { name: "hard, tokens", binary: &hard, tokens: &world.es256, keys: None },
         Variant { name: "ES256", binary: &function, tokens: &world.es256[..1], keys: None },
         Variant { name: "RS256", binary: &function, tokens: &world.rs256[..1], keys: None },
         Variant { name: "ES256, new", binary: &function, tokens: &world.es256, keys: None },
@@ -370,16 +371,17 @@ async fn invoke(api: &RuntimeApi, event: &str) -> Duration {
 }
 
 fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<PathBuf>) {
-    const COLUMNS: [&str; 7] = ["floor", "hard floor", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
+    const COLUMNS: [&str; 8] =
+        ["floor", "hard floor", "hard, tokens", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
     /// Columns that are divided.
-    const RATIOS: [(usize, usize); 4] = [(2, 0), (4, 0), (2, 1), (4, 1)];
+    const RATIOS: [(usize, usize); 5] = [(3, 0), (5, 0), (3, 1), (5, 1), (5, 2)];
 
     print!("{:<44}", "medians");
     for column in COLUMNS {
-        print!("{column:>13}");
+        print!("{column:>14}");
     }
     for (ours, floor) in RATIOS {
-        print!("{:>23}", format!("{}/{}", COLUMNS[ours], COLUMNS[floor]));
+        print!("{:>25}", format!("{}/{}", COLUMNS[ours], COLUMNS[floor]));
     }
     println!();
     let cell = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
@@ -388,13 +390,13 @@ fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<
         let values = COLUMNS.map(|column| samples[column].percentile(figure, percent));
         print!("{name:<44}");
         for value in values {
-            print!("{:>13}", cell(value));
+            print!("{:>14}", cell(value));
         }
         let mut figures: serde_json::Map<_, _> =
             COLUMNS.iter().zip(values).map(|(column, value)| ((*column).to_owned(), json!(value))).collect();
         for (ours, floor) in RATIOS {
             let ratio = values[ours].zip(values[floor]).map(|(ours, floor)| ours / floor);
-            print!("{:>23}", cell(ratio));
+            print!("{:>25}", cell(ratio));
             figures.insert(format!("{}/{}", COLUMNS[ours], COLUMNS[floor]), json!(ratio));
         }
         println!();

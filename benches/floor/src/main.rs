@@ -1,9 +1,12 @@
-//! One conditional `UpdateItem` behind `lambda_http`, and nothing else.
+//! One conditional `UpdateItem` behind `lambda_http`, after the verification of a token where one is sent, and nothing else.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use lambda_http::{Body, Error, Request, Response, run_concurrent, service_fn};
 use serde_json::{Map, Value};
 use tokio::runtime::Builder;
@@ -15,11 +18,35 @@ fn main() -> Result<(), Error> {
     runtime.enable_all().build()?.block_on(async {
         let client = Client::new(&aws_config::load_from_env().await);
         let table = std::env::var("TABLE_NAME")?;
-        run_concurrent(service_fn(move |request: Request| handle(client.clone(), table.clone(), request))).await
+        let keys = Arc::new(keys(&std::env::var("TOKEN_JWKS")?)?);
+        let handle = move |request| handle(client.clone(), table.clone(), Arc::clone(&keys), request);
+        run_concurrent(service_fn(handle)).await
     })
 }
 
-async fn handle(client: Client, table: String, request: Request) -> Result<Response<Body>, Error> {
+type Keys = HashMap<String, DecodingKey>;
+
+fn keys(jwks: &str) -> Result<Keys, Error> {
+    let keys = serde_json::from_str::<JwkSet>(jwks)?.keys.into_iter();
+    keys.map(|key| Ok((key.common.key_id.clone().ok_or("a key without kid")?, DecodingKey::from_jwk(&key)?))).collect()
+}
+
+fn verify(keys: &Keys, request: &Request) -> Result<(), Error> {
+    let Some(value) = request.headers().get("authorization") else { return Ok(()) };
+    let token = value.to_str()?.trim_start_matches("Bearer").trim_start();
+    if token.is_empty() {
+        return Ok(());
+    }
+    let header = decode_header(token)?;
+    let key = header.kid.as_ref().and_then(|kid| keys.get(kid)).ok_or("an unknown key")?;
+    let mut validation = Validation::new(header.alg);
+    validation.validate_aud = false;
+    decode::<Value>(token, key, &validation)?;
+    Ok(())
+}
+
+async fn handle(client: Client, table: String, keys: Arc<Keys>, request: Request) -> Result<Response<Body>, Error> {
+    verify(&keys, &request)?;
     let id = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let body: Value = serde_json::from_slice(request.body())?;
     let call = client.update_item().table_name(table).key("id", AttributeValue::S(id));
