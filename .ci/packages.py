@@ -2,7 +2,6 @@
 in it, and nothing else."""
 
 import json
-import pathlib
 import shlex
 import subprocess
 import tomllib
