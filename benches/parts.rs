@@ -3,6 +3,7 @@
 // A benchmark that cannot be set up has nothing to measure.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, missing_docs)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
@@ -20,8 +21,9 @@ use update_distributor::clock::Clock;
 use update_distributor::event::Event;
 use update_distributor::token::Verifier;
 use update_distributor::token::claims::{ClaimName, ClaimRules};
+use update_distributor::token::fetch::Fetcher;
+use update_distributor::token::issuer::{Issuer as AcceptedIssuer, Keys};
 use update_distributor::token::key_set::KeySet;
-use update_distributor::token::key_store::{KeySource, KeyStore};
 use update_distributor::update::{Access, Change};
 use update_distributor::webhook::{Host, HostPolicy, Path};
 
@@ -116,15 +118,14 @@ impl<'a> Issuer<'a> {
         jwk["alg"] = alg.into();
         let keys = KeySet::inline(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
         let rules = ClaimRules {
-            issuers: vec![issuer::ISSUER.to_owned()],
+            issuers: vec![AcceptedIssuer { name: issuer::ISSUER.to_owned(), keys: Keys::Inline(Arc::new(keys)) }],
             audience: [issuer::AUDIENCE.to_owned()].into(),
             scope: None,
             node_claim: ClaimName::parse("node_id"),
         };
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let http = runtime.block_on(embedded::clients("http://127.0.0.1:1")).unpooled;
-        let verifier =
-            Verifier::new(rules, KeyStore::new(KeySource::Inline(keys), &http, &Clock::system()), Clock::system());
+        let verifier = Verifier::new(rules, Fetcher { http, clock: Clock::system() });
         Self { alg, signer, verifier, runtime }
     }
 

@@ -23,8 +23,8 @@ const READ_ONLY: [&str; 4] = ["id", "node_id", "created_at", "updated_at"];
 pub fn change(body: &[u8], host_policy: HostPolicy) -> Result<Change, Problem> {
     let members = match json::parse(json::without_byte_order_mark(body)) {
         Ok(Json::Object(members)) => members,
-        Ok(_) => return Err(malformed(Malformed { line: 1, column: 1 })),
-        Err(place) => return Err(malformed(place)),
+        Ok(_) => return Err(malformed(&Malformed::not_object())),
+        Err(error) => return Err(malformed(&error)),
     };
     let mut reader = Reader { host_policy, errors: Vec::new(), missing: Vec::new() };
     let change = reader.change(&members);
@@ -32,9 +32,8 @@ pub fn change(body: &[u8], host_policy: HostPolicy) -> Result<Change, Problem> {
     if reader.errors.is_empty() { Ok(change) } else { Err(Problem::invalid_body(reader.errors)) }
 }
 
-fn malformed(Malformed { line, column }: Malformed) -> Problem {
-    let detail = format!("the body is not one JSON object: line {line}, column {column}");
-    Problem::new(Code::MalformedJson, detail)
+fn malformed(error: &Malformed) -> Problem {
+    Problem::new(Code::MalformedJson, format!("the body is malformed: {error}"))
 }
 
 const META: &str = "/meta";

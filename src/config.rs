@@ -1,27 +1,33 @@
 //! The environment → [`Config`], once.
 
+use std::collections::HashSet;
+use std::env;
 use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
 
 use lambda_http::http::Uri;
+use rustls_native_certs::load_certs_from_paths;
 use thiserror::Error;
+use webpki::anchor_from_trusted_cert;
 
 use crate::clients::Aws;
 use crate::configured_url;
+use crate::excerpt::excerpt;
 use crate::log::Level;
 use crate::token::claims::{ClaimName, ClaimRules};
 use crate::token::fetch::{Endpoint, FetchUrl};
+use crate::token::issuer::{Issuer, Keys};
 use crate::token::key_set::KeySet;
-use crate::token::key_store::KeySource;
+use crate::token::key_store::CachedKeySet;
 use crate::webhook::HostPolicy;
 
 /// Everything that a deployment can set.
 pub struct Config {
     /// `DynamoDB` table with the partition key `id` (S) and no sort key.
     pub table_name: String,
-    /// The rules for the claims of tokens.
+    /// The accepted issuers with their keys, and the rules for the claims of tokens.
     pub token_rules: ClaimRules,
-    /// The source of the keys that tokens are verified with.
-    pub key_source: KeySource,
     /// Expected `X-Target-Server`.
     pub target_server: String,
     /// The hosts that a webhook may name.
@@ -30,6 +36,8 @@ pub struct Config {
     pub prime: bool,
     /// Namespace of the embedded metrics; `None`: none are written.
     pub metrics_namespace: Option<String>,
+    /// Whether the instance was made for its first request, and not ahead of it.
+    pub is_on_demand: bool,
     /// Where the table is.
     pub aws: Aws,
 }
@@ -54,14 +62,19 @@ impl Config {
         if !is_table_name(&table_name) {
             return Err(invalid("TABLE_NAME", &table_name, "the name or ARN of a DynamoDB table"));
         }
-        let issuers = env.list("TOKEN_ISSUER")?;
+        let mut names = env.list("TOKEN_ISSUER")?;
+        let mut known = HashSet::new();
+        names.retain(|name| known.insert(name.clone()));
         // Only their presence matters here; the values are validated below.
         let is_discovery = !env.is_set("TOKEN_JWKS_URI") && !env.is_set("TOKEN_JWKS");
-        let discovered = is_discovery.then(|| issuers.iter().map(|issuer| discovery(issuer)).collect()).transpose()?;
+        let discovered: Option<Vec<_>> =
+            is_discovery.then(|| names.iter().map(|name| discovered(name)).collect()).transpose()?;
         let audience = env.list("TOKEN_AUDIENCE")?.into_iter().collect();
-        let key_source = match discovered {
-            Some(endpoints) => KeySource::Fetched(endpoints),
-            None => inline_or_uri(&env)?,
+        let issuers = if let Some(issuers) = discovered {
+            issuers
+        } else {
+            let keys = inline_or_uri(&env)?;
+            names.into_iter().map(|name| Issuer { name, keys: keys.clone() }).collect()
         };
         let scope = env.optional("TOKEN_SCOPE")?;
         if let Some(scope) = scope.as_ref().filter(|scope| !is_scope(scope)) {
@@ -84,18 +97,19 @@ impl Config {
             return Err(invalid(
                 "METRICS_NAMESPACE",
                 namespace,
-                "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and space",
+                "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and space, not AWS/...",
             ));
         }
+        let is_on_demand = Platform::is_on_demand(&env.0);
         let aws = env.aws()?;
         Ok(Self {
             table_name,
             token_rules: ClaimRules { issuers, audience, scope, node_claim },
-            key_source,
             target_server,
             host_policy: if private_hosts { HostPolicy::Any } else { HostPolicy::Public },
             prime,
             metrics_namespace,
+            is_on_demand,
             aws,
         })
     }
@@ -131,6 +145,12 @@ impl Platform {
             log_json: !text("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("text")),
             concurrency: text("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok()).unwrap_or(1).max(1),
         }
+    }
+
+    /// Returns whether `AWS_LAMBDA_INITIALIZATION_TYPE` is `on-demand` or not set. Instances of provisioned concurrency, for
+    /// one, are made ahead of their first request.
+    fn is_on_demand(env: impl Fn(&'static str) -> Option<OsString>) -> bool {
+        env("AWS_LAMBDA_INITIALIZATION_TYPE").is_none_or(|kind| kind.is_empty() || kind == "on-demand")
     }
 
     /// Reads `AWS_LAMBDA_RUNTIME_API`, the host and port of the Runtime API.
@@ -223,7 +243,32 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
         if !is_region(&region) {
             return Err(invalid("AWS_REGION", &region, "a region: letters, digits and -"));
         }
+        self.require_authorities()?;
         Ok(Aws { region, endpoint_url })
+    }
+
+    /// Requires that a certificate can be read from `SSL_CERT_FILE` or `SSL_CERT_DIR` if one of them is set: they take the
+    /// place of the system's authorities, so that without one every peer would be refused.
+    fn require_authorities(&self) -> Result<(), ConfigError> {
+        let set = |variable| (self.0)(variable).filter(|value| !value.is_empty());
+        let (file, directories) = (set("SSL_CERT_FILE"), set("SSL_CERT_DIR"));
+        let variable = match (&file, &directories) {
+            (None, None) => return Ok(()),
+            (Some(_), _) => "SSL_CERT_FILE",
+            (None, Some(_)) => "SSL_CERT_DIR",
+        };
+        // By the library that the HTTP client reads them with.
+        let mut found = load_certs_from_paths(file.as_deref().map(Path::new), None);
+        for directory in directories.iter().flat_map(env::split_paths) {
+            let more = load_certs_from_paths(None, Some(&directory));
+            found.certs.extend(more.certs);
+            found.errors.extend(more.errors);
+        }
+        if found.certs.iter().any(|certificate| anchor_from_trusted_cert(certificate).is_ok()) {
+            return Ok(());
+        }
+        let cause = found.errors.first().map_or("nothing in PEM form".to_owned(), ToString::to_string);
+        Err(ConfigError { variable, fault: format!("has no certificate that can be read: {}", excerpt(&cause)) })
     }
 
     fn endpoint_url(&self, variable: &'static str) -> Result<String, ConfigError> {
@@ -266,37 +311,40 @@ fn is_region(region: &str) -> bool {
 
 fn is_namespace(namespace: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#: ".contains(&byte);
-    namespace.len() <= 255 && namespace.bytes().all(allowed)
+    // CloudWatch reserves `AWS/` for its own, and drops what others send there.
+    namespace.len() <= 255 && namespace.bytes().all(allowed) && !namespace.starts_with("AWS/")
 }
 
-fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Result<KeySource, ConfigError> {
+/// Returns the keys of all issuers, where they are not discovered.
+fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Result<Keys, ConfigError> {
     let fault = |variable, fault: String| ConfigError { variable, fault };
     match (env.optional("TOKEN_JWKS_URI")?, env.untrimmed("TOKEN_JWKS")?.filter(|set| !set.is_empty())) {
         (Some(_), Some(_)) => Err(fault("TOKEN_JWKS_URI", "and TOKEN_JWKS are both set; set one of them".to_owned())),
         (Some(uri), None) => match FetchUrl::configured(&uri) {
-            Ok(url) => Ok(KeySource::Fetched(vec![Endpoint::Jwks(url)])),
+            Ok(url) => Ok(Keys::Fetched(Arc::new(CachedKeySet::new(Endpoint::Jwks(url))))),
             Err(error) => Err(fault("TOKEN_JWKS_URI", error.to_string())),
         },
         (None, jwks) => match KeySet::inline(jwks.unwrap_or_default().as_bytes()) {
-            Ok(keys) => Ok(KeySource::Inline(keys)),
+            Ok(keys) => Ok(Keys::Inline(Arc::new(keys))),
             Err(error) => Err(fault("TOKEN_JWKS", format!("is not usable: {error}"))),
         },
     }
 }
 
-/// `OpenID` Connect Discovery 1.0, 4.
-fn discovery(issuer: &str) -> Result<Endpoint, ConfigError> {
+/// Returns an issuer whose keys are found by `OpenID` Connect Discovery 1.0, 4.
+fn discovered(name: &str) -> Result<Issuer, ConfigError> {
     let fault = |fault: &str| {
         let when = "where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
         ConfigError { variable: "TOKEN_ISSUER", fault: format!("{fault}, {when}") }
     };
-    FetchUrl::configured(issuer).map_err(|error| fault(&error.to_string()))?;
-    if issuer.contains(['?', '#']) {
+    FetchUrl::configured(name).map_err(|error| fault(&error.to_string()))?;
+    if name.contains(['?', '#']) {
         return Err(fault("must be a URL without query and fragment"));
     }
-    let text = format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer));
+    let text = format!("{}/.well-known/openid-configuration", name.strip_suffix('/').unwrap_or(name));
     let metadata = FetchUrl::configured(&text).map_err(|error| fault(&error.to_string()))?;
-    Ok(Endpoint::Discovery { issuer: issuer.to_owned(), metadata })
+    let endpoint = Endpoint::Discovery { issuer: name.to_owned(), metadata };
+    Ok(Issuer { name: name.to_owned(), keys: Keys::Fetched(Arc::new(CachedKeySet::new(endpoint))) })
 }
 
 #[cfg(test)]
@@ -333,8 +381,9 @@ mod tests {
         assert_eq!(config.host_policy, HostPolicy::Public);
         assert!(config.prime);
         assert_eq!(config.metrics_namespace.as_deref(), Some("UpdateDistributor"));
-        let KeySource::Fetched(endpoints) = config.key_source else { panic!("keys are found by discovery") };
-        let [Endpoint::Discovery { issuer, metadata }] = &endpoints[..] else { panic!("of one issuer") };
+        let [Issuer { name, keys: Keys::Fetched(set) }] = &config.token_rules.issuers[..] else { panic!("of one issuer") };
+        let Endpoint::Discovery { issuer, metadata } = &set.endpoint else { panic!("keys are found by discovery") };
+        assert_eq!(name, issuer);
         assert_eq!(issuer, "https://issuer.example");
         assert_eq!(metadata.to_string(), "https://issuer.example/.well-known/openid-configuration");
     }
@@ -354,8 +403,9 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(config.token_rules.audience, HashSet::from(["a".to_owned(), "b".to_owned()]));
-        assert!(matches!(config.key_source, KeySource::Inline(_)));
-        assert_eq!(config.token_rules.issuers, ["any text", "another"]);
+        let names: Vec<_> = config.token_rules.issuers.iter().map(|issuer| &*issuer.name).collect();
+        assert_eq!(names, ["any text", "another"]);
+        assert!(config.token_rules.issuers.iter().all(|issuer| matches!(issuer.keys, Keys::Inline(_))));
         assert_eq!(config.token_rules.node_claim, None);
         assert_eq!(config.metrics_namespace, None);
         assert_eq!(config.host_policy, HostPolicy::Any);
@@ -406,9 +456,9 @@ mod tests {
         ] {
             check(&[("TOKEN_JWKS_URI", uri)], &format!("TOKEN_JWKS_URI {fault}"));
         }
-        check(&[("TOKEN_JWKS", "{}")], "TOKEN_JWKS is not usable: not a JWK set");
+        check(&[("TOKEN_JWKS", "{}")], "TOKEN_JWKS is not usable: not a JWK set: keys is missing");
         check(&[("TOKEN_JWKS", "{\"keys\":[]}")], "TOKEN_JWKS is not usable: no key in it can be used");
-        check(&[("TOKEN_JWKS", &format!("\u{feff}{JWKS}"))], "TOKEN_JWKS is not usable: not a JWK set");
+        check(&[("TOKEN_JWKS", &format!("\u{feff}{JWKS}"))], "TOKEN_JWKS is not usable: not a JWK set: not a JSON object");
         check(&[("TOKEN_SCOPE", "a b")], "TOKEN_SCOPE is \"a b\" and should be one scope (RFC 6749, 3.3)");
         check(
             &[("TOKEN_NODE_CLAIM", "/a~2")],
@@ -464,7 +514,8 @@ mod tests {
         let jwks = format!("\n {JWKS} \n");
         let settings = [("TOKEN_ISSUER", "\ta ,\n b "), ("TOKEN_AUDIENCE", " a"), ("TOKEN_JWKS", &*jwks)];
         let config = config(&settings).unwrap();
-        assert_eq!(config.token_rules.issuers, ["a", "b"]);
+        let names: Vec<_> = config.token_rules.issuers.iter().map(|issuer| &*issuer.name).collect();
+        assert_eq!(names, ["a", "b"]);
         assert_eq!(config.token_rules.audience, HashSet::from(["a".to_owned()]));
     }
 

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use lambda_http::lambda_runtime::Diagnostic;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::json::{Entries, is_null};
+use crate::json::{Entries, is_empty_object, is_null};
 
 /// The front end that sent an event, which determines the form of the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,13 +26,14 @@ pub struct Event<'a> {
     pub front_end: FrontEnd,
     gateway_request_id: Option<&'a RawValue>,
     /// `requestContext.http.method`, else `httpMethod`.
-    pub method: Option<&'a RawValue>,
+    pub method: Member<'a>,
     /// `rawPath`, else `path`.
-    pub path: Option<&'a RawValue>,
+    pub path: Member<'a>,
     /// Whether the path still has to be percent-decoded. An HTTP API has done so; a function URL, whose events are
     /// otherwise alike, and all others have not.
     pub path_is_encoded: bool,
-    /// Takes precedence over `headers`.
+    /// Takes precedence over `headers`, unless it is empty: no gateway sends a request without headers, but adapters and
+    /// test events fill only the other.
     pub multi_value_headers: Option<&'a RawValue>,
     /// The headers.
     pub headers: Option<&'a RawValue>,
@@ -41,6 +41,15 @@ pub struct Event<'a> {
     pub body: Option<&'a RawValue>,
     /// Whether the body is base64.
     pub is_base64_encoded: Option<&'a RawValue>,
+}
+
+/// A member of an event that front ends put in different places.
+#[derive(Clone, Copy)]
+pub struct Member<'a> {
+    /// The place where it is, or would be expected.
+    pub name: &'static str,
+    /// Its value.
+    pub value: Option<&'a RawValue>,
 }
 
 impl<'a> Event<'a> {
@@ -68,6 +77,11 @@ impl<'a> Event<'a> {
             FrontEnd::RestApi
         };
         let http = context.as_ref().and_then(|context| context.object("http"));
+        let member = |[of_http_api, of_others]: [(&'static str, Option<&'a RawValue>); 2]| {
+            let is_of_others = of_others.1.is_some() || front_end != FrontEnd::HttpApi;
+            let (name, value) = if of_http_api.1.is_none() && is_of_others { of_others } else { of_http_api };
+            Member { name, value }
+        };
         let domain = context.as_ref().and_then(|context| context.present("domainName")).and_then(ByteString::read);
         let is_function_url =
             domain.and_then(ByteString::into_str).is_some_and(|domain| domain.contains(".lambda-url."));
@@ -75,9 +89,12 @@ impl<'a> Event<'a> {
             front_end,
             path_is_encoded: front_end != FrontEnd::HttpApi || is_function_url,
             gateway_request_id: context.as_ref().and_then(|context| context.present("requestId")),
-            method: http.and_then(|http| http.present("method")).or_else(|| members.present("httpMethod")),
-            path: members.present("rawPath").or_else(|| members.present("path")),
-            multi_value_headers: members.present("multiValueHeaders"),
+            method: member([
+                ("requestContext.http.method", http.and_then(|http| http.present("method"))),
+                ("httpMethod", members.present("httpMethod")),
+            ]),
+            path: member([("rawPath", members.present("rawPath")), ("path", members.present("path"))]),
+            multi_value_headers: members.present("multiValueHeaders").filter(|headers| !is_empty_object(headers)),
             headers: members.present("headers"),
             body: members.present("body"),
             is_base64_encoded: members.present("isBase64Encoded"),
@@ -102,12 +119,6 @@ pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 #[error("the event was not sent by an HTTP API, a REST API, a load balancer or a function URL")]
 pub struct InvalidEvent;
-
-impl From<InvalidEvent> for Diagnostic {
-    fn from(error: InvalidEvent) -> Self {
-        Self { error_type: "InvalidEvent".to_owned(), error_message: error.to_string() }
-    }
-}
 
 /// An object of an event. The last member with a name counts, and a name may be any string.
 type LastMembers<'a> = Entries<ByteString<'a>, &'a RawValue>;
@@ -138,6 +149,15 @@ impl<'a> ByteString<'a> {
     #[must_use]
     pub fn read(value: &'a RawValue) -> Option<Self> {
         serde_json::from_str(value.get()).ok()
+    }
+
+    /// Returns the text, with U+FFFD for each byte of a lone surrogate.
+    #[must_use]
+    pub fn into_lossy(self) -> Cow<'a, str> {
+        match self.0 {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+        }
     }
 
     /// Returns the text, or `None` if it has a lone surrogate.

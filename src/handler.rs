@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join;
+use lambda_http::lambda_runtime::Diagnostic;
+use thiserror::Error;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -22,17 +24,38 @@ use crate::request::Request;
 use crate::response;
 use crate::store::{Store, StoreCalls};
 use crate::token::Verifier;
-use crate::token::key_store::KeyStore;
+use crate::token::fetch::Fetcher;
 use crate::update::{Access, Update};
 use crate::webhook::HostPolicy;
 
-// A panic costs only its own request, which needs a build that unwinds.
+// A panic must fail only its own request; that requires unwinding.
 #[cfg(not(panic = "unwind"))]
 compile_error!("the profile needs panic = \"unwind\"");
 
 /// The limit for fetching keys and connecting at the start. Slightly less than the 2 s limit of a document or an attempt,
 /// so that running out of it is not recorded as their failure.
 const START_BUDGET: Duration = Duration::from_millis(1_950);
+
+/// The reason why an invocation has no response.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+pub enum InvocationError {
+    /// The event was not sent by an HTTP front end.
+    #[error(transparent)]
+    InvalidEvent(#[from] InvalidEvent),
+    /// The log has the place of the panic.
+    #[error("the function panicked")]
+    Panicked,
+}
+
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        let error_type = match error {
+            InvocationError::InvalidEvent(_) => "InvalidEvent",
+            InvocationError::Panicked => "Panicked",
+        };
+        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+    }
+}
 
 /// The function, ready to be invoked.
 pub struct App {
@@ -42,8 +65,8 @@ pub struct App {
     host_policy: HostPolicy,
     log: Log,
     clock: Clock,
-    /// Whether a request has been answered.
-    answered: AtomicBool,
+    /// Whether the next response is the first of an instance that was made for its request.
+    is_cold: AtomicBool,
 }
 
 impl App {
@@ -53,19 +76,18 @@ impl App {
         let app = Self {
             verifier: Verifier::new(
                 config.token_rules,
-                KeyStore::new(config.key_source, &clients.unpooled, &clients.clock),
-                clients.clock.clone(),
+                Fetcher { http: clients.unpooled.clone(), clock: clients.clock.clone() },
             ),
             store: Store::new(config.table_name, &clients),
             target_server: config.target_server,
             host_policy: config.host_policy,
             log,
             clock: clients.clock,
-            answered: AtomicBool::new(false),
+            is_cold: AtomicBool::new(config.is_on_demand),
         };
         let deadline = Instant::now() + START_BUDGET;
         let prime = async { if config.prime { app.store.prime(deadline).await } else { Ok(()) } };
-        let (keys, prime) = join(app.verifier.keys().prepare(deadline), prime).await;
+        let (keys, prime) = join(app.verifier.prepare(deadline), prime).await;
         for error in keys {
             warn!("the keys could not be fetched: {error}");
         }
@@ -79,8 +101,13 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] if it is not an HTTP event.
-    pub async fn invoke(&self, raw: &[u8], invocation: &Invocation) -> Result<Vec<u8>, InvalidEvent> {
+    /// [`InvocationError`] if it is not an HTTP event, or if there is no response because of a panic.
+    pub async fn invoke(&self, raw: &[u8], invocation: &Invocation) -> Result<Vec<u8>, InvocationError> {
+        let response = AssertUnwindSafe(self.respond(raw, invocation)).catch_unwind().await;
+        Ok(response.map_err(|_| InvocationError::Panicked)??)
+    }
+
+    async fn respond(&self, raw: &[u8], invocation: &Invocation) -> Result<Vec<u8>, InvalidEvent> {
         let received = Instant::now();
         let event = Event::parse(raw).inspect_err(|error| self.log.invalid_event(&invocation.request_id, error))?;
         let mut entry = Entry {
@@ -90,6 +117,7 @@ impl App {
             ..Entry::default()
         };
         let deadline = received + invocation.time_left(self.clock.now());
+        // Here too, so that a panic in a check has its problem and its line.
         let result = AssertUnwindSafe(self.handle(event, deadline, &mut entry)).catch_unwind().await;
         let result =
             result.unwrap_or_else(|_| Err(Problem::new(Code::InternalError, "the request could not be handled")));
@@ -102,7 +130,7 @@ impl App {
             }
         };
         let response = response::for_front_end(event.front_end, response).await;
-        entry.cold_start = !self.answered.swap(true, Ordering::Relaxed);
+        entry.cold_start = self.is_cold.swap(false, Ordering::Relaxed);
         self.log.request(&entry, code, received.elapsed());
         Ok(response)
     }
@@ -111,7 +139,7 @@ impl App {
     /// poll.
     pub async fn finish_background_work(&self, invocation: &Invocation) {
         let deadline = Instant::now() + invocation.time_left(self.clock.now());
-        self.verifier.keys().finish_background_work(deadline).await;
+        self.verifier.finish_background_work(deadline).await;
     }
 
     /// Makes the checks, and carries out the update.

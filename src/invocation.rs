@@ -1,4 +1,4 @@
-//! An invocation, apart from its event: what Lambda's headers say of it.
+//! The metadata of an invocation, from Lambda's headers.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ const DEADLINE_MS: &str = "lambda-runtime-deadline-ms";
 const TRACE_ID: &str = "lambda-runtime-trace-id";
 
 /// Time of the invocation that is reserved for returning the response.
-const RESPONSE_MARGIN: Duration = Duration::from_millis(300);
+pub const RESPONSE_MARGIN: Duration = Duration::from_millis(300);
 
 /// The longest duration that Lambda allows an invocation. A deadline further in the past is ignored: `cargo lambda watch`
 /// and others send those.

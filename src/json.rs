@@ -30,13 +30,81 @@ pub enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
-/// The place of the first error in a text.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The first error of a text, and its place.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[error("{kind} at line {line}, column {column}")]
 pub struct Malformed {
+    /// What is wrong there.
+    pub kind: MalformedKind,
     /// Counted from 1.
     pub line: usize,
     /// In bytes, counted from 1.
     pub column: usize,
+}
+
+/// What is wrong with a text, for its sender to read. It repeats nothing of the text.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum MalformedKind {
+    /// Another encoding, as UTF-16 or Latin-1.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// RFC 8259, 8.1 does not allow one in a text.
+    #[error("a second byte order mark")]
+    ByteOrderMark,
+    /// RFC 8259, 4 leaves open which of them counts.
+    #[error("{}", DUPLICATE_MEMBER)]
+    DuplicateMember,
+    /// Half of a pair of escapes (RFC 8259, 7).
+    #[error("a lone surrogate")]
+    LoneSurrogate,
+    /// The limit of `serde_json`.
+    #[error("too deep: more than 127 levels")]
+    TooDeep,
+    /// An `f64` cannot hold it.
+    #[error("a number too large")]
+    NumberTooLarge,
+    /// The text goes on after its end.
+    #[error("something after the object")]
+    AfterObject,
+    /// Another JSON value, or no value at all.
+    #[error("not an object")]
+    NotObject,
+    /// Anything else, in the words of `serde_json`.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+const DUPLICATE_MEMBER: &str = "a member appears twice";
+
+impl Malformed {
+    /// Returns the error of a value that is read to its end and is not an object.
+    #[must_use]
+    pub fn not_object() -> Self {
+        Self { kind: MalformedKind::NotObject, line: 1, column: 1 }
+    }
+
+    fn not_utf8(valid: &[u8]) -> Self {
+        let lines = valid.split(|byte| *byte == b'\n');
+        let (line, last) = lines.fold((0, &[][..]), |(count, _), line| (count + 1, line));
+        Self { kind: MalformedKind::NotUtf8, line, column: last.len() + 1 }
+    }
+
+    fn of(error: &serde_json::Error, text: &str) -> Self {
+        let is_object = text.trim_start().starts_with('{');
+        let words = error.to_string();
+        // `serde_json` tells its errors apart by nothing but their texts, which end with the place.
+        let kind = match words.rsplit_once(" at line ").map_or(&*words, |(words, _)| words) {
+            DUPLICATE_MEMBER => MalformedKind::DuplicateMember,
+            "lone leading surrogate in hex escape" | "unexpected end of hex escape" => MalformedKind::LoneSurrogate,
+            "recursion limit exceeded" => MalformedKind::TooDeep,
+            "number out of range" => MalformedKind::NumberTooLarge,
+            "trailing characters" if is_object => MalformedKind::AfterObject,
+            "trailing characters" | "EOF while parsing a value" if !is_object => MalformedKind::NotObject,
+            "expected value" if text.starts_with('\u{feff}') => MalformedKind::ByteOrderMark,
+            words => MalformedKind::Syntax(words.to_owned()),
+        };
+        Self { kind, line: error.line().max(1), column: error.column().max(1) }
+    }
 }
 
 /// Reads a whole text as one JSON value.
@@ -46,7 +114,15 @@ pub struct Malformed {
 /// [`Malformed`] for anything but RFC 8259 text in UTF-8, for a byte order mark, and for lone surrogates, duplicate
 /// members, more than 127 levels and numbers beyond those of an `f64`.
 pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
-    serde_json::from_slice(text).map_err(|error| Malformed { line: error.line(), column: error.column().max(1) })
+    // RFC 4627, 3: a NUL among the first two bytes is UTF-16 or UTF-32. As UTF-8, no JSON text has one.
+    if matches!(text, [0, ..] | [_, 0, ..]) {
+        return Err(Malformed::not_utf8(&[]));
+    }
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let (valid, _) = text.split_at(error.valid_up_to());
+        Malformed::not_utf8(valid)
+    })?;
+    serde_json::from_str(text).map_err(|error| Malformed::of(&error, text))
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
@@ -106,7 +182,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
         let mut names = HashSet::new();
         while let Some(BorrowedStr(name)) = map.next_key()? {
             if !names.insert(name.clone()) {
-                return Err(de::Error::custom("a member appears twice"));
+                return Err(de::Error::custom(DUPLICATE_MEMBER));
             }
             members.push((name, map.next_value()?));
         }
@@ -120,6 +196,13 @@ pub fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
+/// Returns whether a value is the object without members.
+#[must_use]
+pub fn is_empty_object(value: &RawValue) -> bool {
+    let inside = value.get().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    inside.is_some_and(|inside| inside.trim_ascii().is_empty())
+}
+
 /// Returns whether a value is `null`.
 #[must_use]
 pub fn is_null(value: &RawValue) -> bool {
@@ -129,19 +212,35 @@ pub fn is_null(value: &RawValue) -> bool {
 /// The members of an object, each name once, their values unread. A member that is `null` counts as absent.
 pub struct UniqueMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
+/// The reason why a text is not one object with each member once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InvalidObject {
+    /// It is not JSON, or another value.
+    NotObject,
+    /// The member of this name appears twice.
+    DuplicateMember(String),
+}
+
 /// A member has the wrong JSON type.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 #[error("a member has the wrong JSON type")]
 pub struct InvalidType;
 
 impl<'a> UniqueMembers<'a> {
-    /// Reads a whole text as one object. `None` if it is anything else, or has a member twice.
-    #[must_use]
-    pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let pairs = serde_json::from_slice::<Entries<BorrowedStr<'_>, &RawValue>>(text).ok()?.0;
-        let members: Vec<_> = pairs.into_iter().map(|(BorrowedStr(name), value)| (name, value)).collect();
+    /// Reads a whole text as one object.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidObject`] if it is anything else, or has a member twice.
+    pub fn parse(text: &'a [u8]) -> Result<Self, InvalidObject> {
+        let pairs: Entries<BorrowedStr<'_>, &RawValue> =
+            serde_json::from_slice(text).map_err(|_| InvalidObject::NotObject)?;
+        let members: Vec<_> = pairs.0.into_iter().map(|(BorrowedStr(name), value)| (name, value)).collect();
         let mut names = HashSet::with_capacity(members.len());
-        members.iter().all(|(name, _)| names.insert(name.as_ref())).then_some(Self(members))
+        match members.iter().find(|(name, _)| !names.insert(name.as_ref())) {
+            None => Ok(Self(members)),
+            Some((name, _)) => Err(InvalidObject::DuplicateMember(name.clone().into_owned())),
+        }
     }
 
     /// Returns whether a member has this name, `null` or not.
@@ -222,7 +321,8 @@ mod tests {
         }
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(parse(nested(127).as_bytes()).is_ok());
-        assert_eq!(parse(nested(128).as_bytes()), Err(Malformed { line: 1, column: 128 }));
+        let too_deep = Malformed { kind: MalformedKind::TooDeep, line: 1, column: 128 };
+        assert_eq!(parse(nested(128).as_bytes()), Err(too_deep));
         assert!(parse(nested(100_000).as_bytes()).is_err());
     }
 
@@ -279,26 +379,47 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_text_has_its_position() {
+    fn a_malformed_text_has_its_position_and_what_is_wrong_there() {
+        use MalformedKind::{
+            AfterObject, ByteOrderMark, DuplicateMember, LoneSurrogate, NotObject, NotUtf8, NumberTooLarge, TooDeep,
+        };
+
         #[track_caller]
-        fn check(text: &[u8], line: usize, column: usize) {
-            assert_eq!(parse(text), Err(Malformed { line, column }), "{}", String::from_utf8_lossy(text));
+        fn check(text: impl AsRef<[u8]>, kind: MalformedKind, line: usize, column: usize) {
+            let text = text.as_ref();
+            assert_eq!(parse(text), Err(Malformed { kind, line, column }), "{}", String::from_utf8_lossy(text));
         }
-        check(b"", 1, 1);
-        check(b"{\n", 2, 1);
-        check(b"{\"a\":1,\n \"b\":2 \"c\"}", 2, 8);
-        check(b"{\"a\":\n{\"b\":1,\n\"b\":22}}", 3, 3);
-        check(b"{\"a\":1,\"\\u0061\":2}", 1, 15);
-        check(b"{\"a\":1e400}", 1, 10);
-        check(b"\xef\xbb\xbf{}", 1, 1);
-        check(b"{\"a\":\"\xff\"}", 1, 7);
-        check(b"{}x", 1, 3);
-        check(b"{\"a\":\n[\"\\ud800\"]}", 2, 9);
-        check(b"{\"a\":\n{\"\\udc00\":1}}", 2, 8);
-        check(b"{'a':1}", 1, 2);
-        check(b"{\"a\":01}", 1, 7);
-        check(b"{\"a\":NaN}", 1, 6);
-        check(b"{\"a\":1,}", 1, 8);
+        let syntax = |words: &str| MalformedKind::Syntax(words.to_owned());
+        check("", NotObject, 1, 1);
+        check(" \n", NotObject, 2, 1);
+        check("[] x", NotObject, 1, 4);
+        check("{\n", syntax("EOF while parsing an object"), 2, 1);
+        check("{\"a\":1,\n \"b\":2 \"c\"}", syntax("expected `,` or `}`"), 2, 8);
+        check("{\"a\":\n{\"b\":1,\n\"b\":22}}", DuplicateMember, 3, 3);
+        check("{\"a\":1,\"\\u0061\":2}", DuplicateMember, 1, 15);
+        check("{\"a\":1e400}", NumberTooLarge, 1, 10);
+        check("{\"a\":-1e400}", NumberTooLarge, 1, 11);
+        check("\u{feff}{}", ByteOrderMark, 1, 1);
+        check(b"{\"a\":\"\xff\"}", NotUtf8, 1, 7);
+        // Latin-1, and a character that is cut off.
+        check(b"{\"a\":\n \"caf\xe9\"}", NotUtf8, 2, 6);
+        check(b"{\"a\":\"\xc3", NotUtf8, 1, 7);
+        // UTF-16 and UTF-32, with and without a byte order mark.
+        for text in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}", b"{\0}\0", b"\0{\0}", b"{\0\0\0}\0\0\0", b"\0\0\0{\0\0\0}"] {
+            check(text, NotUtf8, 1, 1);
+        }
+        check("{}x", AfterObject, 1, 3);
+        check("{}\n{}", AfterObject, 2, 1);
+        check("{\"a\":\n[\"\\ud800\"]}", LoneSurrogate, 2, 9);
+        check("{\"a\":\n{\"\\udc00\":1}}", LoneSurrogate, 2, 8);
+        check("{\"a\":\"\\ud800\\ud800\"}", LoneSurrogate, 1, 18);
+        check("{\"a\":\"\\ud800\\n\"}", LoneSurrogate, 1, 14);
+        check("{\"a\":".repeat(128), TooDeep, 1, 636);
+        check("{'a':1}", syntax("key must be a string"), 1, 2);
+        check("{\"a\":01}", syntax("invalid number"), 1, 7);
+        check("{\"a\":NaN}", syntax("expected value"), 1, 6);
+        check("{\"a\":1,}", syntax("trailing comma"), 1, 8);
+        check("{\"a\":\"\\u12\"}", syntax("invalid escape"), 1, 12);
     }
 
     #[test]
@@ -309,8 +430,10 @@ mod tests {
         assert_eq!(members.read::<String>("c"), Err(InvalidType));
         assert_eq!((members.read::<String>("d"), members.has("d")), (Ok(None), true));
         assert_eq!((members.read::<String>("e"), members.has("e")), (Ok(None), false));
-        for text in [r#"{"a":1,"\u0061":2}"#, "[]", "1", "", "{", r#"{"a":1} {}"#] {
-            assert!(UniqueMembers::parse(text.as_bytes()).is_none(), "{text}");
+        for text in ["[]", "1", "", "{", r#"{"a":1} {}"#] {
+            assert_eq!(UniqueMembers::parse(text.as_bytes()).err(), Some(InvalidObject::NotObject), "{text}");
         }
+        let twice = UniqueMembers::parse(br#"{"a":1,"\u0061":2}"#).err();
+        assert_eq!(twice, Some(InvalidObject::DuplicateMember("a".to_owned())));
     }
 }

@@ -1,7 +1,13 @@
 //! The process that Lambda starts.
 
 use std::env;
+use std::error::Error;
 use std::io;
+#[cfg(unix)]
+use std::os::unix::process::CommandExt as _;
+use std::pin::pin;
+#[cfg(unix)]
+use std::process::Command;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,30 +26,55 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let platform = Platform::from_env(env::var_os);
     let writer = Arc::new(Writer::new(platform.log_level, platform.log_json, Box::new(io::stdout())));
-    let fatal = |message: &str| {
-        writer.message(Level::Fatal, message);
-        ExitCode::FAILURE
-    };
     enable_diagnostics(Arc::clone(&writer));
+    match run(&platform, &writer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            writer.message(Level::Fatal, &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
 
-    let config = Config::from_env(env::var_os)
-        .and_then(|config| Platform::runtime_api(env::var_os).map(|endpoint| (config, endpoint)));
-    let (config, endpoint) = match config {
-        Ok(settings) => settings,
-        Err(error) => return fatal(&error.to_string()),
-    };
-    let log = Log::new(Arc::clone(&writer), config.metrics_namespace.as_deref());
+/// Runs the function until SIGTERM.
+fn run(platform: &Platform, writer: &Arc<Writer>) -> Result<(), Box<dyn Error>> {
+    let config = Config::from_env(env::var_os)?;
+    let endpoint = Platform::runtime_api(env::var_os)?;
+    without_empty_cert_file()?;
+    let log = Log::new(Arc::clone(writer), config.metrics_namespace.as_deref());
     // A single thread is cheaper per request. Several are needed only for concurrent invocations.
     let mut builder =
         if platform.concurrency > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    let runtime = match builder.enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fatal(&format!("no runtime: {error}")),
-    };
-    let Err(error) = runtime.block_on(async {
-        let clients = Clients::from_env(&config.aws).await;
-        let app = App::start(config, clients, log).await;
-        runtime::run(app, endpoint, platform.concurrency).await
+    let runtime = builder.enable_all().build()?;
+    let result = runtime.block_on(async {
+        let mut terminated = pin!(runtime::sigterm()?);
+        let start = async {
+            let clients = Clients::from_env(&config.aws).await;
+            App::start(config, clients, log).await
+        };
+        let app = tokio::select! {
+            app = start => app,
+            () = &mut terminated => return Ok(()),
+        };
+        Ok(runtime::run(app, endpoint, platform.concurrency, terminated).await?)
     });
-    fatal(&error.to_string())
+    // Without waiting for a name that is being resolved.
+    runtime.shutdown_background();
+    result
+}
+
+/// Starts this program again without `SSL_CERT_FILE` if that is empty. The HTTP client would look for its authorities in a
+/// file without a name, and this process cannot change its environment safely.
+fn without_empty_cert_file() -> io::Result<()> {
+    const VARIABLE: &str = "SSL_CERT_FILE";
+
+    if env::var_os(VARIABLE).is_none_or(|file| !file.is_empty()) {
+        return Ok(());
+    }
+    #[cfg(unix)]
+    {
+        Err(Command::new(env::current_exe()?).args(env::args_os().skip(1)).env_remove(VARIABLE).exec())
+    }
+    #[cfg(not(unix))]
+    Ok(())
 }

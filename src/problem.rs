@@ -169,8 +169,9 @@ impl Problem {
             | Code::PreconditionFailed
             | Code::InternalError => None,
         };
-        // The detail says which rule the token breaks, and the operator never sees the response.
-        let reason = (code.status() == StatusCode::UNAUTHORIZED).then(|| detail.clone());
+        // The detail says which rule the token or the event breaks, and the operator never sees the response.
+        let has_reason = code == Code::InvalidEvent || code.status() == StatusCode::UNAUTHORIZED;
+        let reason = has_reason.then(|| detail.clone());
         Self { code, headers: header.into_iter().collect(), errors: Vec::new(), reason, detail }
     }
 
@@ -189,9 +190,9 @@ impl Problem {
 
     /// Creates the 415 that names the supported content coding (RFC 9110, 12.5.3).
     #[must_use]
-    pub fn unsupported_encoding() -> Self {
+    pub fn unsupported_encoding(detail: &'static str) -> Self {
         let headers = vec![(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
-        Self { headers, ..Self::new(Code::UnsupportedMediaType, "Content-Encoding must be identity") }
+        Self { headers, ..Self::new(Code::UnsupportedMediaType, detail) }
     }
 
     /// Creates the 412 with the tag of the stored version.

@@ -1,6 +1,7 @@
 //! The request in an event. Each part is read by the rule that the API has for it.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 use crate::entity_tag::EntityTag;
 use crate::event::{ByteString, Event, string};
+use crate::excerpt::excerpt;
 use crate::hyphenated_uuid;
 use crate::json::{Entries, is_null};
 use crate::problem::{Code, Problem};
@@ -31,9 +33,11 @@ pub struct Request<'a> {
     event: Event<'a>,
     method: Cow<'a, str>,
     path: Cow<'a, str>,
-    /// As they were sent: a name may appear more than once, in upper and lower case.
-    headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    headers: Headers<'a>,
 }
+
+/// Names and values as they were sent: a name may appear more than once, in upper and lower case.
+type Headers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// The last segment of a path that matches the route.
 pub struct IdSegment<'a>(&'a str);
@@ -43,22 +47,16 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// `invalid_event` if a part has characters that HTTP does not allow.
+    /// `invalid_event` if a part has characters that HTTP does not allow. It names the header or the member, never a value.
     pub fn new(event: Event<'a>) -> Result<Self, Problem> {
-        let invalid = |part: &'static str| {
-            move || Problem::new(Code::InvalidEvent, format!("the event's {part} is not valid HTTP"))
-        };
         let string = |value: Option<&'a RawValue>| value.and_then(string);
-        let method = string(event.method).filter(|method| is_token(method)).ok_or_else(invalid("method"))?;
-        let decoded = string(event.path).and_then(|path| if event.path_is_encoded { decode(path) } else { Some(path) });
-        let path = decoded.filter(|path| !path.chars().any(is_control)).ok_or_else(invalid("path"))?;
-        let headers = headers(&event).ok_or_else(invalid("header"))?;
-        let allowed = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| {
-            is_token(name) && !value.chars().any(|char| char != '\t' && is_control(char))
-        };
-        if !headers.iter().all(allowed) {
-            return Err(invalid("header")());
-        }
+        let method = string(event.method.value).filter(|method| is_token(method));
+        let method = method.ok_or_else(|| invalid(format!("the event's method ({})", event.method.name)))?;
+        let decoded =
+            string(event.path.value).and_then(|path| if event.path_is_encoded { decode(path) } else { Some(path) });
+        let path = decoded.filter(|path| !path.chars().any(is_control));
+        let path = path.ok_or_else(|| invalid(format!("the event's path ({})", event.path.name)))?;
+        let headers = headers(&event)?;
         Ok(Self { event, method, path, headers })
     }
 
@@ -143,20 +141,21 @@ impl<'a> Request<'a> {
     ///
     /// `unsupported_media_type`.
     pub fn require_json(&self) -> Result<(), Problem> {
-        let mut types = self.header("content-type");
-        match (types.next(), types.next()) {
-            (None, _) => {}
-            (Some(value), None) if is_json(value) => {}
-            _ => {
-                let detail = "Content-Type must be application/json or a type that ends in +json";
-                return Err(Problem::new(Code::UnsupportedMediaType, detail));
-            }
+        let detail = match self.only_value("content-type") {
+            Ok(value) if value.is_none_or(is_json) => None,
+            Ok(_) => Some("Content-Type must be application/json or a type that ends in +json"),
+            Err(SeveralValues) => Some("Content-Type was sent twice or has two values; it must have one"),
+        };
+        if let Some(detail) = detail {
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
-        let mut encodings = self.header("content-encoding");
-        match (encodings.next(), encodings.next()) {
-            (None, _) => Ok(()),
-            (Some(value), None) if value.eq_ignore_ascii_case("identity") => Ok(()),
-            _ => Err(Problem::unsupported_encoding()),
+        match self.only_value("content-encoding") {
+            Ok(value) if value.is_none_or(|value| value.eq_ignore_ascii_case("identity")) => Ok(()),
+            Ok(_) => Err(Problem::unsupported_encoding("Content-Encoding must be identity")),
+            Err(SeveralValues) => {
+                let detail = "Content-Encoding was sent twice or has two values; it must be identity";
+                Err(Problem::unsupported_encoding(detail))
+            }
         }
     }
 
@@ -164,22 +163,38 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// `invalid_event` where it is not what a front end sends, `body_too_large`.
+    /// `invalid_event` if it is not what a front end sends, `body_too_large`.
     pub fn body(&self) -> Result<Cow<'a, [u8]>, Problem> {
+        let invalid = |detail: &'static str| move || Problem::new(Code::InvalidEvent, detail);
+        let is_base64 = match self.event.is_base64_encoded.map_or("false", RawValue::get) {
+            "false" => false,
+            "true" => true,
+            _ => return Err(invalid("the event's isBase64Encoded is not a boolean")()),
+        };
         let text = match self.event.body {
-            None => Some(Cow::Borrowed(&[][..])),
-            Some(body) => ByteString::read(body).map(|text| text.0),
+            None => Cow::Borrowed(&[][..]),
+            Some(body) => ByteString::read(body).ok_or_else(invalid("the event's body is not a string"))?.0,
         };
-        let bytes = match self.event.is_base64_encoded.map_or("false", RawValue::get) {
-            "false" => text,
-            "true" => text.and_then(|text| STANDARD_PAD_INDIFFERENT.decode(text).ok()).map(Cow::Owned),
-            _ => None,
+        let body = if is_base64 {
+            let decoded = STANDARD_PAD_INDIFFERENT.decode(text).ok();
+            decoded.ok_or_else(invalid("the event's body is not base64, although isBase64Encoded is true"))?.into()
+        } else {
+            text
         };
-        let body = bytes.ok_or_else(|| Problem::new(Code::InvalidEvent, "the event's body cannot be read"))?;
         if body.len() > MAX_BODY {
             return Err(Problem::new(Code::BodyTooLarge, "the body must be at most 16384 bytes"));
         }
         Ok(body)
+    }
+
+    /// Returns the value of a header that has at most one. A gateway joins several headers to one with commas; inside of
+    /// quotes, a comma is part of a value.
+    fn only_value(&self, name: &str) -> Result<Option<&str>, SeveralValues> {
+        let mut values = self.header(name);
+        match (values.next(), values.next()) {
+            (value, None) if !value.is_some_and(has_unquoted_comma) => Ok(value),
+            _ => Err(SeveralValues),
+        }
     }
 
     /// Returns every value of a header, without the white space around it.
@@ -201,27 +216,62 @@ impl IdSegment<'_> {
     }
 }
 
-fn headers<'a>(event: &Event<'a>) -> Option<Vec<(Cow<'a, str>, Cow<'a, str>)>> {
+/// A header was sent more than once.
+struct SeveralValues;
+
+/// Returns the problem of a part of the event, with the same text for the operator, who does not see the response.
+fn invalid(part: impl Display) -> Problem {
+    Problem::new(Code::InvalidEvent, format!("{part} is not valid HTTP"))
+}
+
+fn invalid_header(name: &str) -> Problem {
+    invalid(format_args!("the header {:?}", excerpt(name)))
+}
+
+fn headers<'a>(event: &Event<'a>) -> Result<Headers<'a>, Problem> {
     let mut headers = Vec::new();
-    if let Some(multi_value_headers) = event.multi_value_headers {
-        let lists: Entries<ByteString<'a>, Option<Vec<&'a RawValue>>> = read(multi_value_headers)?;
+    if let Some(raw) = event.multi_value_headers {
+        let lists: Entries<ByteString<'a>, Option<Vec<&RawValue>>> = read(raw).ok_or_else(|| unreadable_list(raw))?;
         for (name, values) in lists.0 {
-            let name = name.into_str()?;
-            for value in values.iter().flatten().copied().filter(|value| !is_null(value)) {
-                headers.push((name.clone(), string(value)?));
-            }
-            // A name with an empty list of values is still a name.
-            if values.is_some_and(|values| values.is_empty()) && !is_token(&name) {
-                return None;
+            let name = header_name(name)?;
+            for value in values.into_iter().flatten().filter(|value| !is_null(value)) {
+                headers.push((name.clone(), header_value(&name, value)?));
             }
         }
-    } else if let Some(single) = event.headers {
-        let single: Entries<ByteString<'a>, &'a RawValue> = read(single)?;
-        for (name, value) in single.0.into_iter().filter(|(_, value)| !is_null(value)) {
-            headers.push((name.into_str()?, string(value)?));
+    } else if let Some(raw) = event.headers {
+        let single: Entries<ByteString<'a>, &RawValue> = read(raw).ok_or_else(|| invalid("the event's headers"))?;
+        for (name, value) in single.0 {
+            let name = header_name(name)?;
+            if !is_null(value) {
+                let value = header_value(&name, value)?;
+                headers.push((name, value));
+            }
         }
     }
-    Some(headers)
+    Ok(headers)
+}
+
+/// Returns the problem of `multiValueHeaders` that are not an object of lists.
+fn unreadable_list(raw: &RawValue) -> Problem {
+    let lists: Option<Entries<ByteString<'_>, &RawValue>> = read(raw);
+    let is_list = |value: &RawValue| read::<Option<Vec<&RawValue>>>(value).is_some();
+    let wrong = lists.and_then(|lists| lists.0.into_iter().find(|(_, value)| !is_list(value)));
+    match wrong {
+        Some((name, _)) => invalid_header(&name.into_lossy()),
+        None => invalid("the event's multiValueHeaders"),
+    }
+}
+
+/// Returns a header's name, which is a token whether or not the header has a value.
+fn header_name(name: ByteString<'_>) -> Result<Cow<'_, str>, Problem> {
+    // What replaces a lone surrogate is not allowed in a token.
+    let name = name.into_lossy();
+    if is_token(&name) { Ok(name) } else { Err(invalid_header(&name)) }
+}
+
+fn header_value<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, Problem> {
+    let value = string(value).filter(|value| !value.chars().any(|char| char != '\t' && is_control(char)));
+    value.ok_or_else(|| invalid_header(name))
 }
 
 /// Percent-decodes a path, once and as a whole. `None` if the result is not UTF-8.
@@ -285,6 +335,20 @@ fn tags(lists: &[&str]) -> Option<Vec<EntityTag>> {
         }
     }
     (1..=MAX_TAGS).contains(&count).then_some(tags)
+}
+
+/// Returns whether a value has a comma outside of quoted strings (RFC 9110, 5.6.4).
+fn has_unquoted_comma(value: &str) -> bool {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    value.chars().any(|char| {
+        match char {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        char == ',' && !is_quoted
+    })
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -6,13 +6,14 @@
 //! - a client context with a value that is not a string, a Cognito identity of `{}` or an unreadable deadline ends its
 //!   process, or one of its workers;
 //! - a missing deadline or id panics;
-//! - with several workers it polls a Runtime API that is gone for ever, in a busy loop.
+//! - with several workers it polls an unreachable Runtime API in a busy loop, forever.
 //!
-//! Here the headers that the function does not need are not read, and the others may have any form.
+//! This loop reads four headers and accepts any value in each.
 
-use std::convert::Infallible;
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -26,12 +27,16 @@ use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{BoxError, PooledClient, build_request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use thiserror::Error;
+#[cfg(unix)]
+use tokio::signal::unix;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::error;
+use tokio::time::timeout;
+use tracing::{error, info};
 
 use crate::error::{chain, sources};
 use crate::handler::App;
-use crate::invocation::{Invocation, REQUEST_ID};
+use crate::invocation::{Invocation, REQUEST_ID, RESPONSE_MARGIN};
 
 /// The version of the Runtime API.
 const INVOCATION: &str = "/2018-06-01/runtime/invocation";
@@ -42,8 +47,9 @@ const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 /// The characters of a request id that a path must have encoded. Lambda's ids are UUIDs, but that is not promised.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Polls in a row that may fail before the loop ends, so that it cannot become a busy one. Arbitrary.
-const MAX_FAILED_POLLS: u32 = 16;
+/// Calls in a row whose connection may be closed, or whose response may be cut, before a worker gives up. Arbitrary; without
+/// a limit, it would call an unreachable Runtime API in a busy loop.
+const MAX_FAILURES: u32 = 16;
 
 /// The reason why a call of the Runtime API failed.
 #[derive(Debug, Error)]
@@ -60,6 +66,9 @@ pub enum RuntimeError {
     /// The response has this status.
     #[error("the Runtime API's response has status {0}")]
     Status(StatusCode),
+    /// The invocation's deadline came before the response.
+    #[error("the Runtime API does not respond in time")]
+    TimedOut,
     /// A worker panicked. The log has the place.
     #[error("a worker panicked")]
     Panicked,
@@ -80,56 +89,112 @@ impl RuntimeError {
     }
 }
 
-/// Serves invocations from the Runtime API at `endpoint`, `concurrency` at once.
+/// Serves invocations from the Runtime API at `endpoint`, `concurrency` at once, until `terminated` is ready or the Runtime
+/// API fails. Then no worker polls again, and the invocations at work are responded to before this returns.
 ///
 /// # Errors
 ///
 /// The first error of any worker: without a Runtime API there is nothing left to do.
-pub async fn run(app: App, endpoint: Uri, concurrency: usize) -> Result<Infallible, RuntimeError> {
+pub async fn run(
+    app: App,
+    endpoint: Uri,
+    concurrency: usize,
+    terminated: impl Future<Output = ()>,
+) -> Result<(), RuntimeError> {
     let client = |pool_size| PooledClient::builder().with_endpoint(endpoint.clone()).with_pool_size(pool_size).build();
     let api = Arc::new(RuntimeApi { pooled: client(concurrency), unpooled: client(0) });
     let app = Arc::new(app);
+    let (stop, stopping) = watch::channel(false);
     let mut workers = JoinSet::new();
     for _ in 0..concurrency {
-        let (api, app) = (Arc::clone(&api), Arc::clone(&app));
-        workers.spawn(async move { serve(&api, &app).await });
+        let (api, app, stopping) = (Arc::clone(&api), Arc::clone(&app), stopping.clone());
+        workers.spawn(async move { serve(&api, &app, stopping).await });
     }
-    match workers.join_next().await {
-        Some(Ok(result)) => result,
-        Some(Err(_)) | None => Err(RuntimeError::Panicked),
-    }
+    let result = tokio::select! {
+        worker = workers.join_next() => match worker {
+            Some(Ok(result)) => result,
+            Some(Err(_)) | None => Err(RuntimeError::Panicked),
+        },
+        () = terminated => Ok(()),
+    };
+    stop.send_replace(true);
+    // Each ends within the deadline of its invocation.
+    while workers.join_next().await.is_some() {}
+    result
 }
 
-async fn serve(api: &RuntimeApi, app: &App) -> Result<Infallible, RuntimeError> {
-    let mut failed_polls = 0;
-    loop {
-        let next = match api.next().await {
-            Err(error @ (RuntimeError::Unreadable(_) | RuntimeError::Closed(_))) if failed_polls < MAX_FAILED_POLLS => {
-                // A poll can be closed after a long wait, as when the process was frozen. It had no invocation.
+/// Returns a future that is ready when the process receives SIGTERM, which from now on does nothing else.
+///
+/// # Errors
+///
+/// The operating system does not allow it.
+pub fn sigterm() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        let mut signal = unix::signal(unix::SignalKind::terminate())?;
+        Ok(async move {
+            signal.recv().await;
+            info!("SIGTERM: the function takes no more invocations and ends");
+        })
+    }
+    // There is no such signal.
+    #[cfg(not(unix))]
+    Ok(std::future::pending())
+}
+
+async fn serve(api: &RuntimeApi, app: &App, mut stopping: watch::Receiver<bool>) -> Result<(), RuntimeError> {
+    let mut failures = 0;
+    while !*stopping.borrow() {
+        let response = tokio::select! {
+            // In this order, so that an invocation that has arrived is not given up.
+            biased;
+            response = api.poll(failures > 0) => response,
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+        };
+        let next = match response {
+            Ok(response) => RuntimeApi::next(response).await,
+            Err(error) => Err(error),
+        };
+        match next {
+            Ok(next) => {
+                failures = 0;
+                if let Some((headers, event)) = next {
+                    respond(api, app, &headers, &event).await;
+                }
+            }
+            // A poll can be closed after a long wait, as when the process was frozen. It had no invocation.
+            Err(error @ (RuntimeError::Unreadable(_) | RuntimeError::Closed(_))) => {
+                failures += 1;
+                if failures == MAX_FAILURES {
+                    return Err(error);
+                }
                 if let RuntimeError::Unreadable(_) = error {
                     error!("an invocation was lost: {error}");
                 }
-                failed_polls += 1;
-                continue;
             }
-            next => next?,
-        };
-        failed_polls = 0;
-        let Some((headers, event)) = next else { continue };
-        let Some((id, invocation)) = headers.get(REQUEST_ID).zip(Invocation::from_headers(&headers)) else {
-            error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
-            continue;
-        };
-        let (outcome, body) = match app.invoke(&event, &invocation).await {
-            Ok(response) => (Outcome::Response, response),
-            // Strings: serialization cannot fail.
-            Err(error) => (Outcome::Error, serde_json::to_vec(&Diagnostic::from(error)).unwrap_or_default()),
-        };
-        if let Err(error) = api.post(id, headers.get(INVOCATION_ID), outcome, body.into()).await {
-            error!("the {} could not be delivered: {error}", outcome.name());
+            Err(error) => return Err(error),
         }
-        app.finish_background_work(&invocation).await;
     }
+    Ok(())
+}
+
+/// Responds to one invocation, and does what it leaves to be done before the next poll.
+async fn respond(api: &RuntimeApi, app: &App, headers: &HeaderMap, event: &[u8]) {
+    let Some((id, invocation)) = headers.get(REQUEST_ID).zip(Invocation::from_headers(headers)) else {
+        error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
+        return;
+    };
+    let (outcome, body) = match app.invoke(event, &invocation).await {
+        Ok(response) => (Outcome::Response, response),
+        // Strings: serialization cannot fail.
+        Err(error) => (Outcome::Error, serde_json::to_vec(&Diagnostic::from(error)).unwrap_or_default()),
+    };
+    let posted = api.post(id, headers.get(INVOCATION_ID), outcome, body.into());
+    let posted = timeout(invocation.time_left(SystemTime::now()) + RESPONSE_MARGIN, posted).await;
+    if let Err(error) = posted.unwrap_or(Err(RuntimeError::TimedOut)) {
+        error!("the {} could not be delivered: {error}", outcome.name());
+    }
+    app.finish_background_work(&invocation).await;
 }
 
 /// The outcome of an invocation, as reported to the Runtime API.
@@ -157,10 +222,17 @@ struct RuntimeApi {
 }
 
 impl RuntimeApi {
-    /// Waits for the next invocation. Returns `None` for 204, with which local tools end a long poll.
-    async fn next(&self) -> Result<Option<(HeaderMap, Bytes)>, RuntimeError> {
-        let request = || build_request().method(Method::GET).uri(format!("{INVOCATION}/next"));
-        let (parts, body) = self.call(request, &Bytes::new()).await?.into_parts();
+    /// Waits for the next invocation, of which the response has the headers. `is_repeated` says that the last poll failed: a
+    /// connection that was kept may have been closed, so a new one is made.
+    async fn poll(&self, is_repeated: bool) -> Result<Response<Incoming>, RuntimeError> {
+        let client = if is_repeated { &self.unpooled } else { &self.pooled };
+        let request = build_request().method(Method::GET).uri(format!("{INVOCATION}/next"));
+        call(client, request, &Bytes::new()).await
+    }
+
+    /// Reads an invocation. Returns `None` for 204, with which local tools end a long poll.
+    async fn next(response: Response<Incoming>) -> Result<Option<(HeaderMap, Bytes)>, RuntimeError> {
+        let (parts, body) = response.into_parts();
         match parts.status {
             StatusCode::OK => {
                 let event = body.collect().await.map_err(|error| RuntimeError::Unreadable(error.into()))?.to_bytes();
@@ -171,7 +243,7 @@ impl RuntimeApi {
         }
     }
 
-    /// Posts the outcome of an invocation.
+    /// Posts the outcome of an invocation. A connection that was kept may have been closed, and so may the next.
     async fn post(
         &self,
         id: &HeaderValue,
@@ -180,7 +252,8 @@ impl RuntimeApi {
         body: Bytes,
     ) -> Result<(), RuntimeError> {
         let id = percent_encode(id.as_bytes(), ENCODED);
-        let request = || {
+        let mut failures = 0;
+        let response = loop {
             let mut request = build_request().method(Method::POST).uri(format!("{INVOCATION}/{id}/{}", outcome.name()));
             if let Some(invocation_id) = invocation_id {
                 request = request.header(INVOCATION_ID, invocation_id);
@@ -188,24 +261,20 @@ impl RuntimeApi {
             if let Outcome::Error = outcome {
                 request = request.header("lambda-runtime-function-error-type", "unhandled");
             }
-            request
+            let client = if failures > 0 { &self.unpooled } else { &self.pooled };
+            match call(client, request, &body).await {
+                Err(RuntimeError::Closed(_)) if failures + 1 < MAX_FAILURES => failures += 1,
+                result => break result?,
+            }
         };
-        let response = self.call(request, &body).await?;
         let status = response.status();
         // Read to its end, so that the connection can be used again.
         let _ = response.into_body().collect().await;
         if status.is_success() { Ok(()) } else { Err(RuntimeError::Status(status)) }
     }
+}
 
-    /// Sends a request. A connection that was kept may have been closed, so it is sent once more on a new one.
-    async fn call(&self, request: impl Fn() -> Builder, body: &Bytes) -> Result<Response<Incoming>, RuntimeError> {
-        let request =
-            || request().body(Body::from(body.clone())).map_err(|error| RuntimeError::Unreachable(error.into()));
-        match self.pooled.call(request()?).await.map_err(RuntimeError::of) {
-            Err(RuntimeError::Unreachable(_) | RuntimeError::Closed(_)) => {
-                self.unpooled.call(request()?).await.map_err(RuntimeError::of)
-            }
-            result => result,
-        }
-    }
+async fn call(client: &PooledClient, request: Builder, body: &Bytes) -> Result<Response<Incoming>, RuntimeError> {
+    let request = request.body(Body::from(body.clone())).map_err(|error| RuntimeError::Unreachable(error.into()))?;
+    client.call(request).await.map_err(RuntimeError::of)
 }

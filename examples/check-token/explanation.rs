@@ -1,6 +1,7 @@
 //! What the function makes of a token, step by step, with the function's own code.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
@@ -15,14 +16,14 @@ use update_distributor::excerpt::excerpt;
 use update_distributor::json::UniqueMembers;
 use update_distributor::problem::{Code, Problem};
 use update_distributor::request::Request;
-use update_distributor::token::claims::{ClaimName, ClaimRules, LEEWAY};
-use update_distributor::token::error::{InvalidToken, KeysUnavailable, TokenError};
-use update_distributor::token::fetch::{Endpoint, FetchError};
-use update_distributor::token::jws::Jws;
-use update_distributor::token::key::{Algorithm, Key};
-use update_distributor::token::key_set::{KeySet, SkippedKeys};
-use update_distributor::token::key_store::{KeySource, KeyStore};
-use update_distributor::token::{Caller, Verifier};
+use update_distributor::token::Verifier;
+use update_distributor::token::claims::{Caller, ClaimName, ClaimRules, LEEWAY};
+use update_distributor::token::error::{InvalidToken, KeysUnavailable, Part, TokenError, Unverified};
+use update_distributor::token::fetch::{Endpoint, FetchError, Fetcher};
+use update_distributor::token::issuer::Keys;
+use update_distributor::token::jws::{self, Jws};
+use update_distributor::token::key::Key;
+use update_distributor::token::key_set::{FirstTen, KeySet, SkippedKey};
 use update_distributor::update::Access;
 
 /// Metadata and keys take two seconds each at most.
@@ -36,16 +37,10 @@ pub struct Explanation {
 }
 
 /// Explains a token. `colored` asks for the colors of a terminal.
-pub async fn explain(
-    rules: ClaimRules,
-    source: KeySource,
-    http: &SharedHttpConnector,
-    token: &str,
-    colored: bool,
-) -> Explanation {
+pub async fn explain(rules: ClaimRules, http: &SharedHttpConnector, token: &str, colored: bool) -> Explanation {
     let mut report = Report { text: String::new(), colored };
-    let clock = Clock::system();
-    let refused = judge(&mut report, rules, source, http, &clock, token).await.err().map(|problem| problem.code);
+    let fetcher = Fetcher { http: http.clone(), clock: Clock::system() };
+    let refused = judge(&mut report, rules, fetcher, token).await.err().map(|problem| problem.code);
     report.section("A request with this token");
     match refused {
         None => report.passed("result", "the token is accepted: 200, unless a later check fails"),
@@ -54,14 +49,7 @@ pub async fn explain(
     Explanation { text: report.text, refused }
 }
 
-async fn judge(
-    report: &mut Report,
-    rules: ClaimRules,
-    source: KeySource,
-    http: &SharedHttpConnector,
-    clock: &Clock,
-    token: &str,
-) -> Result<(), Problem> {
+async fn judge(report: &mut Report, mut rules: ClaimRules, fetcher: Fetcher, token: &str) -> Result<(), Problem> {
     report.section("Header field Authorization");
     let token = &bearer_token(token)
         .inspect_err(|problem| report.failed("Bearer", problem.reason.as_deref().unwrap_or(problem.code.name())))?;
@@ -69,57 +57,69 @@ async fn judge(
 
     report.section("Header");
     let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
-    if let Some(header) = header.as_deref().and_then(UniqueMembers::parse) {
+    if let Some(header) = header.as_deref().and_then(|header| UniqueMembers::parse(header).ok()) {
         for name in ["alg", "kid", "typ", "crit", "b64"].into_iter().filter(|name| header.has(name)) {
             report.noted(name, header.get(name).map_or("null".to_owned(), |value| printable(value.get())));
         }
     }
     let jws = Jws::parse(token).map_err(|error| refuse(report, "header", error))?;
     report.passed("header", "valid");
-
-    let payload = URL_SAFE_NO_PAD.decode(jws.payload).ok();
-    let claims = payload.as_deref().and_then(UniqueMembers::parse);
-    let claims = claims.ok_or(InvalidToken::Claims).map_err(|error| refuse(report, "claims", error))?;
+    let payload = jws.payload().map_err(|error| refuse(report, "claims", error))?;
+    let claims = jws::object(Part::Payload, &payload).map_err(|error| refuse(report, "claims", error))?;
 
     report.section("Issuer");
-    report.noted("accepted", list(&rules.issuers));
+    report.noted("accepted", list(rules.issuers.iter().map(|issuer| &issuer.name)));
     let issuer = rules.issuer(&claims).map_err(|error| {
         report.failed("iss", &shown(&claims, "iss"));
         refuse(report, "iss", error)
     })?;
-    report.passed("iss", &quoted(issuer));
+    report.passed("iss", &quoted(&issuer.name));
 
     report.section("Keys");
-    let set = keys(report, source, issuer, http, clock).await.map_err(|error| {
-        report.failed("keys", &error.to_string());
-        Problem::from(TokenError::Keys(error))
-    })?;
+    let set = match &issuer.keys {
+        Keys::Inline(set) => {
+            report.noted("from", "a set that is given");
+            Arc::clone(set)
+        }
+        // As the function does, before it fetches anything.
+        Keys::Fetched(_) if jws.algorithm.is_symmetric() => {
+            return Err(refuse(report, "alg", Unverified::Algorithm.into()));
+        }
+        Keys::Fetched(set) => {
+            let set = fetched(report, &set.endpoint, &fetcher).await.map_err(|error| {
+                report.failed("keys", &error.to_string());
+                Problem::from(TokenError::from(KeysUnavailable::Fetch(error)))
+            })?;
+            Arc::new(set)
+        }
+    };
     report_keys(report, set.keys());
-    report_skipped(report, &set.skipped);
+    report_skipped(report, &set.warnings.skipped);
+    for kid in &set.warnings.crowded.named {
+        report.noted("crowded", kid);
+    }
 
     report.section("Signature");
-    let kid = jws.kid.as_deref();
-    for key in Algorithm::from_name(&jws.alg).into_iter().flat_map(|algorithm| set.candidates(kid, algorithm)) {
+    for key in set.candidates(jws.kid.as_deref(), jws.algorithm) {
         report.noted("tried", key.kid.as_deref().map_or("a key without kid".to_owned(), quoted));
     }
-    let expected = Expected::new(&rules);
-    let verifier = Verifier::new(rules, KeyStore::new(KeySource::Inline(set), http, clock), clock.clone());
-    let result = verifier.verify(token, Instant::now() + FETCHING).await;
-    let failed = match &result {
-        Ok(_) => None,
-        Err(TokenError::Invalid(error)) => Some(error),
-        Err(TokenError::Keys(_)) => unreachable!("the keys are there"),
-    };
-    if let Some(error @ (InvalidToken::UnknownKid { .. } | InvalidToken::Algorithm | InvalidToken::Signature)) = failed
-    {
-        report.failed("signature", &error.to_string());
-    } else {
-        report.passed("signature", "verifies");
-        report.section("Claims");
-        expected.report(report, &claims, failed, clock.now());
+    set.verify(&jws).map_err(|reason| {
+        report.noted("refetch", "the function fetches the set again, at most every 10 s, before it refuses the token");
+        refuse(report, "signature", reason.into())
+    })?;
+    report.passed("signature", "verifies");
+
+    report.section("Claims");
+    let mut audience: Vec<_> = rules.audience.iter().cloned().collect();
+    audience.sort();
+    report.noted("audience", format!("one of {}", list(&audience)));
+    let (scope, node_claim) = (rules.scope.clone(), rules.node_claim.clone());
+    for issuer in &mut rules.issuers {
+        issuer.keys = Keys::Inline(Arc::clone(&set));
     }
-    let caller = result.map_err(Problem::from)?;
-    report_caller(report, caller, &expected, &claims)
+    let result = Verifier::new(rules, fetcher.clone()).verify(token, Instant::now() + FETCHING).await;
+    report_claims(report, &claims, result.as_ref().err(), fetcher.clock.now());
+    report_caller(report, result?, scope, node_claim, &claims)
 }
 
 /// Reads the token as the function does, from the header field of an event.
@@ -140,39 +140,21 @@ fn refuse(report: &mut Report, name: &str, error: InvalidToken) -> Problem {
 }
 
 /// Returns the keys of an issuer, and reports where they are looked for.
-async fn keys(
-    report: &mut Report,
-    source: KeySource,
-    issuer: &str,
-    http: &SharedHttpConnector,
-    clock: &Clock,
-) -> Result<KeySet, KeysUnavailable> {
-    let endpoints = match source {
-        KeySource::Inline(set) => {
-            report.noted("from", "a set that is given");
-            return Ok(set);
-        }
-        KeySource::Fetched(endpoints) => endpoints,
-    };
-    let endpoint = endpoints.into_iter().find(|endpoint| endpoint.serves(issuer)).ok_or(KeysUnavailable::NoEndpoint)?;
+async fn fetched(report: &mut Report, endpoint: &Endpoint, fetcher: &Fetcher) -> Result<KeySet, FetchError> {
     let deadline = Some(Instant::now() + FETCHING);
-    if let Endpoint::Discovery { metadata, .. } = &endpoint {
+    if let Endpoint::Discovery { metadata, .. } = endpoint {
         report.noted("metadata", metadata);
     }
-    let unavailable = |report: &mut Report, error: FetchError| {
-        report_skipped(report, error.skipped().unwrap_or(&SkippedKeys::default()));
-        KeysUnavailable::Fetch(error)
-    };
-    let url = endpoint.jwks_url(http, deadline).await.map_err(|error| unavailable(report, error))?;
+    let url = fetcher.jwks_url(endpoint, deadline).await?;
     report.noted("from", &url);
-    let set = Endpoint::Jwks(url).fetch(http, clock, deadline).await;
-    set.map(|(set, _)| set).map_err(|error| unavailable(report, error))
+    let set = fetcher.key_set(&Endpoint::Jwks(url), deadline).await;
+    set.map(|(set, _)| set).inspect_err(|error| report_skipped(report, error.skipped().unwrap_or(&FirstTen::default())))
 }
 
 fn report_keys(report: &mut Report, keys: &[Key]) {
     for key in keys {
         let name = key.kid.as_deref().map_or("without kid".to_owned(), quoted);
-        let algorithms: Vec<_> = key.algorithms.iter().copied().map(name_of).collect();
+        let algorithms: Vec<_> = key.algorithms.iter().map(ToString::to_string).collect();
         let kind = match algorithms.first().map_or("", |name| &name[..2]) {
             "RS" | "PS" => "RSA",
             "ES" => "EC",
@@ -183,7 +165,7 @@ fn report_keys(report: &mut Report, keys: &[Key]) {
     }
 }
 
-fn report_skipped(report: &mut Report, skipped: &SkippedKeys) {
+fn report_skipped(report: &mut Report, skipped: &FirstTen<SkippedKey>) {
     for key in &skipped.named {
         report.noted("skipped", key);
     }
@@ -192,130 +174,50 @@ fn report_skipped(report: &mut Report, skipped: &SkippedKeys) {
     }
 }
 
-fn name_of(algorithm: Algorithm) -> String {
-    match algorithm {
-        Algorithm::Library(algorithm) => format!("{algorithm:?}"),
-        Algorithm::Es512 => "ES512".to_owned(),
-    }
-}
-
-/// What the rules expect, kept for the report when the verifier has them.
-struct Expected {
-    audience: Vec<String>,
-    scope: Option<String>,
-    node_claim: Option<ClaimName>,
-}
-
-impl Expected {
-    fn new(rules: &ClaimRules) -> Self {
-        let mut audience: Vec<_> = rules.audience.iter().cloned().collect();
-        audience.sort();
-        Self { audience, scope: rules.scope.clone(), node_claim: rules.node_claim.clone() }
-    }
-
-    /// Reports each claim, and which of them `failed` is about.
-    fn report(&self, report: &mut Report, claims: &UniqueMembers<'_>, failed: Option<&InvalidToken>, now: SystemTime) {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let no_audience = claims.get("aud").is_none_or(|aud| matches!(aud.get(), "[]" | "\"\""));
-        let audience = format!("one of {}", list(&self.audience));
-        let scope = match &self.scope {
-            Some(scope) => format!("{} here or in the other", quoted(scope)),
-            None => "not compared".to_owned(),
+/// Reports the claims that are judged, and the one that breaks a rule.
+fn report_claims(report: &mut Report, claims: &UniqueMembers<'_>, failed: Option<&TokenError>, now: SystemTime) {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let failed = failed.map(|error| match error {
+        TokenError::Invalid(error) => error,
+        TokenError::Keys(_) => unreachable!("the keys are there"),
+    });
+    for name in ["aud", "client_id", "exp", "nbf", "iat", "token_use", "scope", "scp", "sub"] {
+        let is_date = matches!(name, "exp" | "nbf" | "iat");
+        let value = match claims.read::<f64>(name) {
+            Ok(Some(seconds)) if is_date => format!("{} ({})", shown(claims, name), in_words(name, seconds, now)),
+            _ => shown(claims, name),
         };
-        let leeway = LEEWAY.as_secs();
-        let rows: [(&str, Type, String); 9] = [
-            (
-                "aud",
-                Type::Texts,
-                if no_audience { "none, so client_id is compared".to_owned() } else { audience.clone() },
-            ),
-            ("client_id", Type::Text, if no_audience { audience } else { "not compared".to_owned() }),
-            ("exp", Type::Date, format!("a time to come, {leeway} s leeway")),
-            ("nbf", Type::Date, format!("a time that has come, {leeway} s leeway")),
-            ("iat", Type::Date, format!("a time that has come, {leeway} s leeway")),
-            ("token_use", Type::Text, "absent or not \"id\"".to_owned()),
-            ("scope", Type::Texts, scope.clone()),
-            ("scp", Type::Texts, scope),
-            ("sub", Type::Any, "not compared".to_owned()),
-        ];
-        for (name, claim_type, expected) in rows {
-            let date = claims.read::<f64>(name).ok().flatten().filter(|_| matches!(claim_type, Type::Date));
-            let value = match date {
-                Some(seconds) => format!("{} ({})", shown(claims, name), in_words(name, seconds, now)),
-                None => shown(claims, name),
-            };
-            let is_wrong = failed.is_some_and(|error| match error {
-                InvalidToken::ClaimType => !claim_type.matches(claims, name),
-                InvalidToken::Audience => name == if no_audience { "client_id" } else { "aud" },
-                InvalidToken::NoExpiry | InvalidToken::Expired => name == "exp",
-                InvalidToken::NotYetValid => {
-                    name != "exp" && date.is_some_and(|start| now + LEEWAY.as_secs_f64() < start)
-                }
-                InvalidToken::IdToken => name == "token_use",
-                // Refused before the claims are validated.
-                InvalidToken::NotSigned
-                | InvalidToken::Header
-                | InvalidToken::Extension
-                | InvalidToken::Type
-                | InvalidToken::Claims
-                | InvalidToken::Issuer
-                | InvalidToken::UnknownKid { .. }
-                | InvalidToken::Algorithm
-                | InvalidToken::Signature => false,
-            });
-            let line = format!("{value}; expected: {expected}");
-            if is_wrong {
-                report.failed(name, &line);
-            } else {
-                report.noted(name, line);
-            }
-        }
-        match failed {
-            Some(error) => report.failed("claims", &error.to_string()),
-            None => report.passed("claims", "valid"),
+        if failed.and_then(InvalidToken::claim) == Some(name) {
+            report.failed(name, &value);
+        } else {
+            report.noted(name, value);
         }
     }
-}
-
-/// The JSON type that a claim must have.
-enum Type {
-    Any,
-    Date,
-    Text,
-    Texts,
-}
-
-impl Type {
-    fn matches(&self, claims: &UniqueMembers<'_>, name: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Date => claims.read::<f64>(name).is_ok(),
-            Self::Text => claims.read::<String>(name).is_ok(),
-            Self::Texts => claims.read::<String>(name).is_ok() || claims.read::<Vec<String>>(name).is_ok(),
-        }
+    match failed {
+        Some(error) => report.failed("claims", &error.to_string()),
+        None => report.passed("claims", &format!("valid, with a leeway of {} s", LEEWAY.as_secs())),
     }
 }
 
 fn report_caller(
     report: &mut Report,
     caller: Caller,
-    expected: &Expected,
+    scope: Option<String>,
+    node_claim: Option<ClaimName>,
     claims: &UniqueMembers<'_>,
 ) -> Result<(), Problem> {
     report.section("Scope and node");
-    let node = match &expected.node_claim {
+    let node = match node_claim {
         None => "not compared (TOKEN_NODE_CLAIM is empty)".to_owned(),
-        Some(ClaimName::Member(name)) => format!("claim {}: {}", quoted(name), shown(claims, name)),
+        Some(ClaimName::Member(name)) => format!("claim {}: {}", quoted(&name), shown(claims, &name)),
         Some(ClaimName::Pointer(first, rest)) => {
-            let value = claims.get(first).and_then(|value| serde_json::from_str::<Value>(value.get()).ok());
-            let node = value.as_ref().and_then(|value| value.pointer(rest));
+            let value = claims.get(&first).and_then(|value| serde_json::from_str::<Value>(value.get()).ok());
+            let node = value.as_ref().and_then(|value| value.pointer(&rest));
             let node = node.map_or("absent".to_owned(), |node| printable(&node.to_string()));
-            format!("claim {} with the pointer {}: {node}", quoted(first), quoted(rest))
+            format!("claim {} with the pointer {}: {node}", quoted(&first), quoted(&rest))
         }
     };
-    if let Some(scope) = &expected.scope {
-        report.noted("scope", quoted(scope));
-    }
+    report.noted("scope", scope.map_or("not compared".to_owned(), |scope| quoted(&scope)));
     report.noted("node", node);
     match caller.authorize() {
         Ok(Access::Node(node)) => report.passed("access", &format!("to the distributors of node {node}")),

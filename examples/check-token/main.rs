@@ -11,13 +11,14 @@ use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use explanation::explain;
 use update_distributor::clients::Clients;
 use update_distributor::config::Config;
 use update_distributor::json::without_byte_order_mark;
+use update_distributor::token::issuer::Keys;
 use update_distributor::token::key_set::KeySet;
-use update_distributor::token::key_store::KeySource;
 
 const HELP: &str = "\
 Says step by step what the function makes of a token: issuer, keys, signature, claims, scope and node.
@@ -51,18 +52,18 @@ async fn run() -> Result<bool, String> {
         print!("{HELP}");
         return Ok(true);
     };
-    let config = Config::from_env(setting).map_err(|error| error.to_string())?;
-    let source = match options.offline {
-        None => config.key_source,
-        Some(path) => {
-            let set = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let set = KeySet::fetched(without_byte_order_mark(&set));
-            KeySource::Inline(set.map_err(|error| format!("{}: {error}", path.display()))?)
+    let mut config = Config::from_env(setting).map_err(|error| error.to_string())?;
+    if let Some(path) = options.offline {
+        let set = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let set = KeySet::fetched(without_byte_order_mark(&set));
+        let set = Arc::new(set.map_err(|error| format!("{}: {error}", path.display()))?);
+        for issuer in &mut config.token_rules.issuers {
+            issuer.keys = Keys::Inline(Arc::clone(&set));
         }
-    };
+    }
     let token = io::read_to_string(io::stdin()).map_err(|error| format!("the token cannot be read: {error}"))?;
     let http = Clients::from_env(&config.aws).await.unpooled;
-    let explanation = explain(config.token_rules, source, &http, token.trim(), io::stdout().is_terminal()).await;
+    let explanation = explain(config.token_rules, &http, token.trim(), io::stdout().is_terminal()).await;
     print!("{}", explanation.text);
     Ok(explanation.refused.is_none())
 }

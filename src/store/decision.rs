@@ -6,6 +6,7 @@ use super::expression::Expected;
 use super::item::{self, Attributes};
 use super::version;
 use crate::distributor::Distributor;
+use crate::entity_tag::EntityTag;
 use crate::problem::{Code, Problem};
 use crate::update::{Access, Change, IfMatch, Update};
 
@@ -25,6 +26,14 @@ impl Proposal {
     #[must_use]
     pub fn first(now: SystemTime) -> Self {
         Self { expected: Expected::AllowedByIfMatch, version: version::at(now), repetitions: 0 }
+    }
+
+    /// Returns whether the condition of this proposal holds for an item at a version that `If-Match` allows.
+    fn may_replace(&self, stored: Option<&str>) -> bool {
+        match &self.expected {
+            Expected::AllowedByIfMatch => stored.is_none_or(|stored| *stored < *self.version),
+            Expected::Stored(expected) => stored == Some(expected),
+        }
     }
 
     /// Returns what to propose next, where the item is at a stored version that is allowed, and not before this one's.
@@ -52,7 +61,7 @@ pub enum Decision {
     Respond(Distributor),
     /// Nothing was written.
     Refuse(Problem),
-    /// Only the version stood in the way.
+    /// The condition failed only because of the stored version.
     Retry(Proposal),
 }
 
@@ -65,7 +74,8 @@ pub enum Decision {
 /// | ours | no | as asked for | respond: an attempt, this request when it was sent before, or another has made it |
 /// | ours | no | another | 412 |
 /// | ours | yes, without tags | as asked for, at our version, and an attempt may have arrived | respond: its response was lost |
-/// | ours | yes | any | retry a write, 503 for a read: its condition holds for the item |
+/// | ours | yes, and the condition holds for it | any | 503: the store contradicts itself |
+/// | ours | yes, and it is not before the proposal, or not the one that it expects | any | retry |
 pub fn decide(
     update: &Update<Attributes>,
     proposal: &Proposal,
@@ -89,18 +99,24 @@ pub fn decide(
         return if is_applied {
             Decision::Respond(distributor())
         } else {
-            Decision::Refuse(Problem::precondition_failed(distributor().entity_tag().as_ref()))
+            Decision::Refuse(Problem::precondition_failed(stored.and_then(EntityTag::new).as_ref()))
         };
     }
     // With tags, a version that they allow was there before the request.
     if may_have_arrived && is_applied && update.if_match == IfMatch::Any && stored == Some(&proposal.version) {
         return Decision::Respond(distributor());
     }
-    match update.change {
-        // The condition holds for the returned item, so it cannot have failed: the store contradicts itself.
-        Change::Keep => Decision::Refuse(super::unavailable()),
-        Change::Remove | Change::Set(_) => Decision::Retry(proposal.next(stored, now)),
+    let is_read = matches!(update.change, Change::Keep);
+    if is_read || proposal.may_replace(stored) {
+        // The condition holds for the returned item, so it cannot have failed. Another call might fail in the same way.
+        return Decision::Refuse(unavailable());
     }
+    Decision::Retry(proposal.next(stored, now))
+}
+
+/// Returns the problem of a request of which the store's response does not tell whether it was carried out.
+pub fn unavailable() -> Problem {
+    Problem::new(Code::StoreUnavailable, "the store did not respond in time; repeat the request")
 }
 
 fn not_found(reason: &'static str) -> Problem {
@@ -115,11 +131,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::entity_tag::EntityTag;
 
     const BEFORE: &str = "2026-01-01T00:00:00.000001Z";
     const NOW: &str = "2026-01-01T00:00:00.000002Z";
     const AFTER: &str = "2026-01-01T00:00:00.000003Z";
+    const LOST: &str = "2025-12-31T00:00:00.000000Z";
 
     fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_micros(1_767_225_600_000_002)
@@ -169,15 +185,25 @@ mod tests {
             (12, set("/new"), tags(&[NOW]), 0, true, applied(NOW), format!("{AFTER} after {NOW}")),
             (13, set("/new"), IfMatch::Any, 0, true, stored(NOW), format!("{AFTER} after {NOW}")),
             // Overtaken: first one after the stored version, then by the clock.
-            (14, set("/new"), IfMatch::Any, 0, false, stored(BEFORE), format!("{NOW} after {BEFORE}")),
-            (15, set("/new"), IfMatch::Any, 1, false, stored(BEFORE), NOW.to_owned()),
+            (14, set("/new"), IfMatch::Any, 1, false, stored(BEFORE), NOW.to_owned()),
+            (15, set("/new"), tags(&[BEFORE]), 1, false, stored(BEFORE), NOW.to_owned()),
             (16, set("/new"), IfMatch::Any, 9, false, stored(NOW), format!("{AFTER} after {NOW}")),
             (17, set("/new"), IfMatch::Any, 0, false, stored("latest"), format!("{NOW} after latest")),
             (18, set("/new"), IfMatch::Any, 1, false, stored("latest"), format!("{NOW} after latest")),
-            (19, Change::Remove, IfMatch::Any, 0, false, Some(item(ours, None, None)), NOW.to_owned()),
+            (19, Change::Remove, IfMatch::Any, 1, false, Some(item(ours, None, None)), NOW.to_owned()),
+            // The condition of the call holds for the item that it returns.
+            (20, set("/new"), IfMatch::Any, 0, false, stored(BEFORE), "503".to_owned()),
+            (21, set("/new"), IfMatch::Any, 0, true, applied(BEFORE), "503".to_owned()),
+            (22, set("/new"), tags(&[BEFORE]), 0, false, stored(BEFORE), "503".to_owned()),
+            (23, Change::Remove, IfMatch::Any, 0, true, Some(item(ours, None, None)), "503".to_owned()),
+            (24, set("/new"), IfMatch::Any, 0, false, stored("1999, a long time ago"), "503".to_owned()),
+            (25, set("/new"), IfMatch::Any, 1, true, stored(LOST), "503".to_owned()),
         ] {
             let update = Update { id: Uuid::nil(), access: Access::Node(ours), if_match, change };
-            let proposal = Proposal { repetitions, ..Proposal::first(now()) };
+            // A repetition expects a version, which was there before.
+            let first = Proposal::first(now());
+            let expected_version = if repetitions > 0 { Expected::Stored(LOST.to_owned()) } else { first.expected };
+            let proposal = Proposal { expected: expected_version, version: first.version, repetitions };
             let found = match decide(&update, &proposal, may_have_arrived, item.as_ref(), now()) {
                 Decision::Respond(distributor) => format!("200 {}", distributor.updated_at.unwrap()),
                 Decision::Refuse(problem) => {

@@ -1,8 +1,8 @@
 //! The one conditional `UpdateItem`, and the protocol that makes its responses true.
 //!
 //! Every write carries a version, `updated_at`, that must be greater than the stored one. An attempt that arrives late
-//! therefore finds an equal or newer version, and its condition fails. `decision` says what follows from the item that
-//! it fails on; the loop here only calls.
+//! therefore finds an equal or newer version, and its condition fails. `decision` is pure and decides from the returned
+//! item; this module makes the calls.
 
 pub mod version;
 
@@ -34,7 +34,7 @@ use crate::error::chain;
 use crate::excerpt::excerpt;
 use crate::problem::{Code, Problem};
 use crate::update::{Access, Change, Update};
-use decision::{Decision, Proposal, decide};
+use decision::{Decision, Proposal, decide, unavailable};
 use expression::{Expected, with_expressions};
 use item::Attributes;
 use retry::{Effect, Failure};
@@ -292,10 +292,6 @@ fn unreturned(update: &Update<Attributes>, version: String) -> Result<Distributo
         Access::Node(node) => Some(node.to_string()),
     };
     Ok(Distributor { id: update.id, node_id, meta, created_at: None, updated_at: Some(version) })
-}
-
-fn unavailable() -> Problem {
-    Problem::new(Code::StoreUnavailable, "the store did not respond in time; repeat the request")
 }
 
 fn is_condition_failure(error: &SdkError<UpdateItemError>) -> bool {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Caller;
 use super::error::{Forbidden, InvalidToken};
+use super::issuer::Issuer;
 use crate::hyphenated_uuid;
 use crate::json::UniqueMembers;
 use crate::update::Access;
@@ -18,14 +18,38 @@ pub const LEEWAY: Duration = Duration::from_secs(30);
 
 /// The rules that the claims of every token must satisfy.
 pub struct ClaimRules {
-    /// Accepted `iss`.
-    pub issuers: Vec<String>,
+    /// Accepted `iss`, each once.
+    pub issuers: Vec<Issuer>,
     /// Accepted `aud`.
     pub audience: HashSet<String>,
     /// A scope that every token must have.
     pub scope: Option<String>,
     /// The claim with the caller's node; `None`: any valid token may update any distributor.
     pub node_claim: Option<ClaimName>,
+}
+
+/// The identity in a verified token; only verification creates one.
+#[derive(Debug)]
+pub struct Caller {
+    subject: Option<String>,
+    access: Result<Access, Forbidden>,
+}
+
+impl Caller {
+    /// Returns `sub`, if it is a string.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// Returns the distributors that the caller may update.
+    ///
+    /// # Errors
+    ///
+    /// The caller is authenticated but not authorized.
+    pub fn authorize(self) -> Result<Access, Forbidden> {
+        self.access
+    }
 }
 
 /// The place of a claim.
@@ -67,10 +91,10 @@ impl ClaimRules {
     /// # Errors
     ///
     /// It is not accepted.
-    pub fn issuer(&self, claims: &UniqueMembers<'_>) -> Result<&str, InvalidToken> {
-        let issuer: Option<String> = claims.read("iss").map_err(|_| InvalidToken::ClaimType)?;
-        let accepted = self.issuers.iter().find(|accepted| Some(*accepted) == issuer.as_ref());
-        accepted.map(String::as_str).ok_or(InvalidToken::Issuer)
+    pub fn issuer(&self, claims: &UniqueMembers<'_>) -> Result<&Issuer, InvalidToken> {
+        let name: Option<String> = claims.read("iss").map_err(|_| InvalidToken::ClaimType("iss"))?;
+        let accepted = self.issuers.iter().find(|accepted| Some(&accepted.name) == name.as_ref());
+        accepted.ok_or(InvalidToken::Issuer)
     }
 
     /// Validates at `now` the claims of an issuer that [`issuer`](Self::issuer) has accepted.
@@ -79,10 +103,10 @@ impl ClaimRules {
     ///
     /// The first rule that they break. What a valid token does not allow is in the [`Caller`].
     pub fn validate(&self, claims: &UniqueMembers<'_>, now: SystemTime) -> Result<Caller, InvalidToken> {
-        let string = |name: &str| claims.read::<String>(name).map_err(|_| InvalidToken::ClaimType);
-        let strings = |name: &str| claims.read::<Strings>(name).map_err(|_| InvalidToken::ClaimType);
+        let string = |name| claims.read::<String>(name).map_err(|_| InvalidToken::ClaimType(name));
+        let strings = |name| claims.read::<Strings>(name).map_err(|_| InvalidToken::ClaimType(name));
         // NumericDate (RFC 7519, 2): seconds since the epoch, a JSON number in any notation.
-        let date = |name: &str| claims.read::<f64>(name).map_err(|_| InvalidToken::ClaimType);
+        let date = |name| claims.read::<f64>(name).map_err(|_| InvalidToken::ClaimType(name));
 
         // All of them are read before any is validated: a wrong type refuses the token, whether or not the claim matters.
         let audience = strings("aud")?.filter(|audience| !audience.is_empty());
@@ -90,12 +114,15 @@ impl ClaimRules {
         let (client, token_use) = (string("client_id")?, string("token_use")?);
         let (scope, scp) = (strings("scope")?, strings("scp")?);
 
-        let accepted = match audience {
-            Some(audience) => audience.iter().any(|audience| self.audience.contains(audience)),
-            None => client.is_some_and(|client| self.audience.contains(&client)),
+        let (accepted, claim) = match audience {
+            Some(audience) => (audience.iter().any(|audience| self.audience.contains(audience)), "aud"),
+            None => match client {
+                Some(client) => (self.audience.contains(&client), "client_id"),
+                None => (false, "aud"),
+            },
         };
         if !accepted {
-            return Err(InvalidToken::Audience);
+            return Err(InvalidToken::Audience(claim));
         }
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let leeway = LEEWAY.as_secs_f64();
@@ -104,8 +131,10 @@ impl ClaimRules {
             Some(expires) if now >= expires + leeway => return Err(InvalidToken::Expired),
             Some(_) => {}
         }
-        if [not_before, issued_at].into_iter().flatten().any(|start| now + leeway < start) {
-            return Err(InvalidToken::NotYetValid);
+        for (claim, start) in [("nbf", not_before), ("iat", issued_at)] {
+            if start.is_some_and(|start| now + leeway < start) {
+                return Err(InvalidToken::NotYetValid(claim));
+            }
         }
         if token_use.is_some_and(|token_use| token_use == "id") {
             return Err(InvalidToken::IdToken);
@@ -181,7 +210,7 @@ mod tests {
 
     fn rules(node_claim: Option<&str>) -> ClaimRules {
         ClaimRules {
-            issuers: vec!["i".to_owned()],
+            issuers: Vec::new(),
             audience: ["a".to_owned()].into(),
             scope: None,
             node_claim: node_claim.map(|claim| ClaimName::parse(claim).unwrap()),

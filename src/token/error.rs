@@ -16,65 +16,120 @@ pub enum TokenError {
     Keys(#[from] KeysUnavailable),
 }
 
-/// The reason why a token is invalid. `Display` is the `detail` of the 401.
+/// The reason why a token is invalid. `Display` is the `detail` of the 401. It repeats nothing of the token but names of
+/// members.
 #[derive(Debug, Error)]
 pub enum InvalidToken {
-    /// RFC 7515, 3.1: three parts, of which the first is base64url.
+    /// RFC 7515, 3.1: three parts.
     #[error("the token is not a signed JWT")]
     NotSigned,
-    /// The header is not a JSON object, has a member twice, or `kid`, `alg` or `typ` is not a string.
-    #[error("the token's header is malformed")]
-    Header,
+    /// RFC 7515, 2: base64url without padding.
+    #[error("the token's {0} is not base64url without padding")]
+    NotBase64url(Part),
+    /// The part is not a JSON object.
+    #[error("the token's {0} is not a JSON object")]
+    NotObject(Part),
+    /// The part has a member twice.
+    #[error("the token's {0} has the member {1} twice")]
+    DuplicateMember(Part, String),
+    /// `kid`, `alg` or `typ` is not a string, or `alg` is missing.
+    #[error("the token's header has no string as {0}")]
+    HeaderMember(&'static str),
     /// `crit` (RFC 7515, 4.1.11) or `b64` (RFC 7797).
     #[error("the token's header requires an extension that is not supported")]
     Extension,
     /// `typ` is neither `JWT` (RFC 7519, 5.1) nor `at+jwt` (RFC 9068, 2.1).
-    #[error("the token's type is not that of an access token")]
+    #[error("the token's typ is not that of an access token")]
     Type,
-    /// The payload is not a JSON object, or has a member twice.
-    #[error("the token's claims are malformed")]
-    Claims,
     /// A registered claim that is a number in place of a string, or the like.
-    #[error("a claim of the token has the wrong JSON type")]
-    ClaimType,
+    #[error("the token's claim {0} has the wrong JSON type")]
+    ClaimType(&'static str),
     /// `iss` is not in `TOKEN_ISSUER`.
-    #[error("the token is from another issuer")]
+    #[error("the token is from another issuer (iss)")]
     Issuer,
-    /// The issuer has not published the key, as far as is known.
-    #[error("the token's kid names no key")]
-    UnknownKid {
+    /// No key of the issuer verifies it, as far as is known.
+    #[error("{reason}")]
+    Unverified {
+        /// The first rule that fails.
+        reason: Unverified,
         /// The error of the last fetch, if it failed: the cached set may lack a new key.
-        stale_because: Option<FetchError>,
+        last_error: Option<FetchError>,
     },
+    /// `aud` is not in `TOKEN_AUDIENCE`, or without it `client_id` is not.
+    #[error("the token is for another audience ({0})")]
+    Audience(&'static str),
+    /// `exp` is required.
+    #[error("the token has no expiry time (exp)")]
+    NoExpiry,
+    /// `exp` and the leeway are over.
+    #[error("the token has expired (exp)")]
+    Expired,
+    /// `nbf` or `iat` is in the future by more than the leeway.
+    #[error("the token is not valid yet ({0})")]
+    NotYetValid(&'static str),
+    /// `token_use` is `id`.
+    #[error("ID tokens are not accepted (token_use)")]
+    IdToken,
+}
+
+impl InvalidToken {
+    /// Returns the claim that breaks the rule, if it is one.
+    #[must_use]
+    pub fn claim(&self) -> Option<&'static str> {
+        match self {
+            Self::ClaimType(claim) | Self::Audience(claim) | Self::NotYetValid(claim) => Some(claim),
+            Self::Issuer => Some("iss"),
+            Self::NoExpiry | Self::Expired => Some("exp"),
+            Self::IdToken => Some("token_use"),
+            Self::NotSigned
+            | Self::NotBase64url(_)
+            | Self::NotObject(_)
+            | Self::DuplicateMember(..)
+            | Self::HeaderMember(_)
+            | Self::Extension
+            | Self::Type
+            | Self::Unverified { .. } => None,
+        }
+    }
+}
+
+/// A part of a token in compact form (RFC 7515, 3.1).
+#[derive(Clone, Copy, Debug, Error)]
+pub enum Part {
+    /// The first.
+    #[error("header")]
+    Header,
+    /// The second, with the claims.
+    #[error("payload")]
+    Payload,
+    /// The third.
+    #[error("signature")]
+    Signature,
+}
+
+/// The reason why no key of a set verifies a token.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+pub enum Unverified {
+    /// The issuer has not published the key.
+    #[error("the token's kid names no key")]
+    UnknownKid,
     /// RFC 8725, 3.1: the key decides which algorithms are possible.
     #[error("the token's alg is not that of its key")]
     Algorithm,
     /// No key that is tried has made the signature.
     #[error("the token's signature does not verify")]
     Signature,
-    /// Neither `aud` nor, without it, `client_id` is in `TOKEN_AUDIENCE`.
-    #[error("the token is for another audience")]
-    Audience,
-    /// `exp` is required.
-    #[error("the token has no expiry time")]
-    NoExpiry,
-    /// `exp` and the leeway are over.
-    #[error("the token has expired")]
-    Expired,
-    /// `nbf` or `iat` is in the future by more than the leeway.
-    #[error("the token is not valid yet")]
-    NotYetValid,
-    /// `token_use` is `id`.
-    #[error("ID tokens are not accepted")]
-    IdToken,
+}
+
+impl From<Unverified> for InvalidToken {
+    fn from(reason: Unverified) -> Self {
+        Self::Unverified { reason, last_error: None }
+    }
 }
 
 /// The reason why there are no keys. `Display` is the `reason` in the log.
 #[derive(Debug, Error)]
 pub enum KeysUnavailable {
-    /// No endpoint serves the issuer.
-    #[error("the issuer has no keys")]
-    NoEndpoint,
     /// No fetch has ended yet.
     #[error("not fetched yet")]
     NotFetched,
@@ -86,7 +141,7 @@ pub enum KeysUnavailable {
     Fetch(FetchError),
 }
 
-/// The reason why the caller of a valid token may update nothing. `Display` is the `detail` of the 403.
+/// The reason why the caller of a valid token is not authorized to update anything. `Display` is the `detail` of the 403.
 #[derive(Debug, Error)]
 pub enum Forbidden {
     /// `TOKEN_SCOPE` is neither in `scope` nor in `scp`.
@@ -106,7 +161,7 @@ impl From<TokenError> for Problem {
             TokenError::Invalid(error) => {
                 let detail = error.to_string();
                 let problem = Self::new(Code::InvalidToken, detail.clone());
-                if let InvalidToken::UnknownKid { stale_because: Some(error) } = error {
+                if let InvalidToken::Unverified { last_error: Some(error), .. } = error {
                     problem.because(format!("{detail}; {error}"))
                 } else {
                     problem

@@ -8,11 +8,12 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Position, Url};
 
-use super::key_set::{KeySet, KeySetError, SkippedKeys};
+use super::key_set::{FirstTen, KeySet, KeySetError, SkippedKey};
 use crate::address::is_this_machine;
 use crate::clock::Clock;
 use crate::configured_url::{self, InvalidUrl, has_user_information};
@@ -118,14 +119,14 @@ fn without_secrets(text: &str) -> String {
 
 /// The reason why a document could not be fetched or used, with the URL but not its query.
 #[derive(Clone, Debug, Error)]
-#[error("{url}: {reason}")]
+#[error("{url}: {kind}")]
 pub struct FetchError {
     url: String,
-    reason: Reason,
+    kind: FetchErrorKind,
 }
 
 #[derive(Clone, Debug, Error)]
-enum Reason {
+enum FetchErrorKind {
     #[error("{0}")]
     Connection(String),
     #[error("status {0}")]
@@ -136,24 +137,28 @@ enum Reason {
     TimedOut,
     #[error("not fetched in time")]
     CutOff,
-    #[error("not issuer metadata")]
+    #[error("the content coding {0:?} is not supported")]
+    ContentEncoding(String),
+    #[error("not issuer metadata: not a JSON object")]
     NotMetadata,
+    #[error("not issuer metadata: {0} is missing or not a string")]
+    MetadataMember(&'static str),
     #[error("the metadata is for issuer {found:?}, expected {expected:?}")]
     OtherIssuer { found: String, expected: String },
     #[error("the metadata's jwks_uri is not allowed")]
-    KeysElsewhere,
-    #[error("not a JWK set")]
-    NotKeySet,
+    JwksUriNotAllowed,
+    #[error(transparent)]
+    NotKeySet(KeySetError),
     // The log names the keys in warnings, once. This text is repeated with every request that it refuses.
     #[error("no key in the set can be used")]
-    NoUsableKey(SkippedKeys),
+    NoUsableKey(FirstTen<SkippedKey>),
 }
 
-impl From<KeySetError> for Reason {
+impl From<KeySetError> for FetchErrorKind {
     fn from(error: KeySetError) -> Self {
         match error {
-            KeySetError::Malformed => Self::NotKeySet,
             KeySetError::Empty(skipped) => Self::NoUsableKey(skipped),
+            error => Self::NotKeySet(error),
         }
     }
 }
@@ -162,13 +167,13 @@ impl FetchError {
     /// Returns whether the request's own deadline came first. That says nothing about the issuer.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
-        matches!(self.reason, Reason::CutOff)
+        matches!(self.kind, FetchErrorKind::CutOff)
     }
 
     /// Returns the keys that were skipped, where a set was fetched that has no other.
     #[must_use]
-    pub fn skipped(&self) -> Option<&SkippedKeys> {
-        if let Reason::NoUsableKey(skipped) = &self.reason { Some(skipped) } else { None }
+    pub fn skipped(&self) -> Option<&FirstTen<SkippedKey>> {
+        if let FetchErrorKind::NoUsableKey(skipped) = &self.kind { Some(skipped) } else { None }
     }
 }
 
@@ -185,69 +190,73 @@ pub enum Endpoint {
     },
 }
 
-impl Endpoint {
-    /// Returns whether the set is that of this issuer. A URL in the configuration is for every issuer.
-    #[must_use]
-    pub fn serves(&self, issuer: &str) -> bool {
-        match self {
-            Self::Jwks(_) => true,
-            Self::Discovery { issuer: own, .. } => own == issuer,
-        }
-    }
+/// Fetches documents of issuers, each over a connection of its own.
+#[derive(Clone)]
+pub struct Fetcher {
+    /// Makes a connection for each request.
+    pub http: SharedHttpConnector,
+    /// The clock for the ages of sets.
+    pub clock: Clock,
+}
 
-    /// Fetches the set, at most until `deadline`, and returns it with the time at which it was requested: while its
+impl Fetcher {
+    /// Fetches a set, at most until `deadline`, and returns it with the time at which it was requested: while its
     /// response was under way, the process may have been frozen and the issuer may have withdrawn a key.
     ///
     /// # Errors
     ///
     /// The reason why no usable set was found.
-    pub async fn fetch(
+    pub async fn key_set(
         &self,
-        http: &SharedHttpConnector,
-        clock: &Clock,
+        endpoint: &Endpoint,
         deadline: Option<Instant>,
     ) -> Result<(KeySet, SystemTime), FetchError> {
-        let url = self.jwks_url(http, deadline).await?;
-        let requested = clock.now();
-        let text = document(http, &url, deadline).await?;
+        let url = self.jwks_url(endpoint, deadline).await?;
+        let requested = self.clock.now();
+        let text = document(&self.http, &url, deadline).await?;
         match KeySet::fetched(without_byte_order_mark(&text)) {
             Ok(set) => Ok((set, requested)),
-            Err(error) => Err(FetchError { url: url.to_string(), reason: error.into() }),
+            Err(error) => Err(FetchError { url: url.to_string(), kind: error.into() }),
         }
     }
 
-    /// Returns the URL of the set, which may have to be discovered.
+    /// Returns the URL of a set, which may have to be discovered.
     ///
     /// # Errors
     ///
     /// The reason why the metadata does not lead to it.
-    pub async fn jwks_url(
-        &self,
-        http: &SharedHttpConnector,
-        deadline: Option<Instant>,
-    ) -> Result<FetchUrl, FetchError> {
-        match self {
-            Self::Jwks(url) => Ok(url.clone()),
-            Self::Discovery { issuer, metadata } => {
-                let text = document(http, metadata, deadline).await?;
-                jwks_uri(&text, issuer, metadata).map_err(|reason| FetchError { url: metadata.to_string(), reason })
+    pub async fn jwks_url(&self, endpoint: &Endpoint, deadline: Option<Instant>) -> Result<FetchUrl, FetchError> {
+        match endpoint {
+            Endpoint::Jwks(url) => Ok(url.clone()),
+            Endpoint::Discovery { issuer, metadata } => {
+                let text = document(&self.http, metadata, deadline).await?;
+                jwks_uri(&text, issuer, metadata).map_err(|kind| FetchError { url: metadata.to_string(), kind })
             }
         }
     }
 }
 
-fn jwks_uri(text: &[u8], issuer: &str, metadata: &FetchUrl) -> Result<FetchUrl, Reason> {
+fn jwks_uri(text: &[u8], issuer: &str, metadata: &FetchUrl) -> Result<FetchUrl, FetchErrorKind> {
     #[derive(Deserialize)]
     struct Metadata {
-        issuer: String,
-        jwks_uri: String,
+        issuer: Option<Value>,
+        jwks_uri: Option<Value>,
     }
 
-    let found: Metadata = serde_json::from_slice(without_byte_order_mark(text)).map_err(|_| Reason::NotMetadata)?;
-    if found.issuer != issuer {
-        return Err(Reason::OtherIssuer { found: without_secrets(&found.issuer), expected: issuer.to_owned() });
+    let found: Metadata =
+        serde_json::from_slice(without_byte_order_mark(text)).map_err(|_| FetchErrorKind::NotMetadata)?;
+    let string = |name, value: Option<Value>| match value {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(FetchErrorKind::MetadataMember(name)),
+    };
+    let found_issuer = string("issuer", found.issuer)?;
+    if found_issuer != issuer {
+        return Err(FetchErrorKind::OtherIssuer {
+            found: without_secrets(&found_issuer),
+            expected: issuer.to_owned(),
+        });
     }
-    metadata.follow(&found.jwks_uri).ok_or(Reason::KeysElsewhere)
+    metadata.follow(&string("jwks_uri", found.jwks_uri)?).ok_or(FetchErrorKind::JwksUriNotAllowed)
 }
 
 async fn document(
@@ -257,40 +266,51 @@ async fn document(
 ) -> Result<Vec<u8>, FetchError> {
     let limit = Instant::now() + DOCUMENT_TIMEOUT;
     let (end, late) = match deadline {
-        Some(deadline) if deadline < limit => (deadline, Reason::CutOff),
-        _ => (limit, Reason::TimedOut),
+        Some(deadline) if deadline < limit => (deadline, FetchErrorKind::CutOff),
+        _ => (limit, FetchErrorKind::TimedOut),
     };
     let document = timeout_at(end, get(http, url)).await.unwrap_or(Err(late));
-    document.map_err(|reason| FetchError { url: url.to_string(), reason })
+    document.map_err(|kind| FetchError { url: url.to_string(), kind })
 }
 
-async fn get(http: &SharedHttpConnector, url: &FetchUrl) -> Result<Vec<u8>, Reason> {
+async fn get(http: &SharedHttpConnector, url: &FetchUrl) -> Result<Vec<u8>, FetchErrorKind> {
     let mut response = call(http, url).await?;
     if matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         let location = response.headers().get("location").and_then(|location| url.follow(location));
-        response = call(http, &location.ok_or(Reason::Redirect)?).await?;
+        response = call(http, &location.ok_or(FetchErrorKind::Redirect)?).await?;
     }
     match response.status().as_u16() {
         200 => {
+            // Sent although the request says that it is not read (RFC 9110, 12.5.3).
+            let codings = response.headers().get_all("content-encoding").flat_map(|value| value.split(','));
+            if let Some(coding) = codings.map(str::trim).find(|coding| !is_identity(coding)) {
+                return Err(FetchErrorKind::ContentEncoding(excerpt(coding).to_owned()));
+            }
             let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
             body.map(|body| body.to_bytes().into()).map_err(|error| connection(&*error))
         }
-        status => Err(Reason::Status(status)),
+        status => Err(FetchErrorKind::Status(status)),
     }
 }
 
-async fn call(http: &SharedHttpConnector, url: &FetchUrl) -> Result<HttpResponse, Reason> {
+fn is_identity(coding: &str) -> bool {
+    coding.is_empty() || coding.eq_ignore_ascii_case("identity")
+}
+
+async fn call(http: &SharedHttpConnector, url: &FetchUrl) -> Result<HttpResponse, FetchErrorKind> {
     let mut request = HttpRequest::new(SdkBody::empty());
     // A fragment is not part of a request.
     request.set_uri(&url.url[..Position::AfterQuery]).map_err(|error| connection(&error))?;
     request.headers_mut().insert("accept", ACCEPT);
+    // Without it, a server may choose any coding (RFC 9110, 12.5.3).
+    request.headers_mut().insert("accept-encoding", "identity");
     request.headers_mut().insert("user-agent", USER_AGENT);
     http.call(request).await.map_err(|error| connection(&error))
 }
 
 /// An issuer can put texts of its own into an error: the names of its certificate.
-fn connection(error: &(dyn std::error::Error + 'static)) -> Reason {
-    Reason::Connection(excerpt(&chain(error)).to_owned())
+fn connection(error: &(dyn std::error::Error + 'static)) -> FetchErrorKind {
+    FetchErrorKind::Connection(excerpt(&chain(error)).to_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A key and the algorithms for which it verifies signatures.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, crypto};
 
 /// An algorithm for signatures (RFC 7518, 3.1 and RFC 8037, 3.1), without `none`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Algorithm {
     /// Those that `jsonwebtoken` verifies.
     Library(jsonwebtoken::Algorithm),
@@ -22,24 +23,29 @@ impl Algorithm {
     /// Returns the algorithm that `alg` names. `Ed25519` is the name that RFC 9864 gives to `EdDSA`.
     #[must_use]
     pub fn from_name(alg: &str) -> Option<Self> {
-        use jsonwebtoken::Algorithm as Known;
+        match alg {
+            "ES512" => Some(Self::Es512),
+            "Ed25519" => Some(Self::Library(jsonwebtoken::Algorithm::EdDSA)),
+            alg => alg.parse().ok().map(Self::Library),
+        }
+    }
 
-        Some(Self::Library(match alg {
-            "HS256" => Known::HS256,
-            "HS384" => Known::HS384,
-            "HS512" => Known::HS512,
-            "RS256" => Known::RS256,
-            "RS384" => Known::RS384,
-            "RS512" => Known::RS512,
-            "PS256" => Known::PS256,
-            "PS384" => Known::PS384,
-            "PS512" => Known::PS512,
-            "ES256" => Known::ES256,
-            "ES384" => Known::ES384,
-            "ES512" => return Some(Self::Es512),
-            "EdDSA" | "Ed25519" => Known::EdDSA,
-            _ => return None,
-        }))
+    /// Returns whether who verifies by this algorithm can also sign by it.
+    #[must_use]
+    pub fn is_symmetric(self) -> bool {
+        use jsonwebtoken::Algorithm::{HS256, HS384, HS512};
+
+        matches!(self, Self::Library(HS256 | HS384 | HS512))
+    }
+}
+
+/// The name of the algorithm (RFC 7518, 3.1).
+impl fmt::Display for Algorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Library(algorithm) => write!(formatter, "{algorithm:?}"),
+            Self::Es512 => formatter.write_str("ES512"),
+        }
     }
 }
 
@@ -60,8 +66,17 @@ pub struct Key {
     /// Its numbers, the same for every spelling of the same key.
     pub numbers: Vec<Vec<u8>>,
     verification: Verification,
-    verified: SignatureCache,
+    /// The fingerprints of tokens whose signature this key has verified; dropped with the key when its set is fetched
+    /// again. Only what the issuer has signed gets in.
+    verified: Mutex<HashSet<Fingerprint>>,
 }
+
+/// The SHA-256 of a token, so that tokens are not kept and the time of a comparison says nothing about one.
+type Fingerprint = [u8; 32];
+
+/// The fingerprints that a key keeps; all are dropped when there are so many. Arbitrary: more clients than one instance
+/// serves in an hour.
+const MAX_VERIFIED: usize = 256;
 
 impl Key {
     /// Creates a key that has not verified anything yet.
@@ -72,7 +87,7 @@ impl Key {
         numbers: Vec<Vec<u8>>,
         verification: Verification,
     ) -> Self {
-        Self { kid, algorithms, numbers, verification, verified: SignatureCache::default() }
+        Self { kid, algorithms, numbers, verification, verified: Mutex::default() }
     }
 
     /// Returns whether the signature of a token in compact form (RFC 7515, 3.1) is this key's, by `algorithm`, which must be
@@ -83,8 +98,8 @@ impl Key {
     #[must_use]
     pub fn verifies(&self, token: &str, algorithm: Algorithm) -> bool {
         let Some((signing_input, signature)) = token.rsplit_once('.') else { return false };
-        let digest = Digest::of(token);
-        if self.verified.contains(&digest) {
+        let fingerprint = fingerprint(token);
+        if self.verified().contains(&fingerprint) {
             return true;
         }
         let message = signing_input.as_bytes();
@@ -99,48 +114,28 @@ impl Key {
             (Verification::Library(_), Algorithm::Es512) | (Verification::Es512(_), Algorithm::Library(_)) => false,
         };
         if verifies {
-            self.verified.insert(digest);
+            self.remember(fingerprint);
         }
         verifies
     }
-}
 
-/// The SHA-256 of a token, so that tokens are not kept and the time of a comparison says nothing about one.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-struct Digest([u8; 32]);
-
-impl Digest {
-    fn of(token: &str) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        Self(bytes)
-    }
-}
-
-/// The tokens whose signature a key has verified; dropped with the key when its set is fetched again. Only what the
-/// issuer has signed gets in.
-#[derive(Default)]
-struct SignatureCache(Mutex<HashSet<Digest>>);
-
-impl SignatureCache {
-    /// Arbitrary: more clients than one instance serves in an hour. The cache is cleared when full.
-    const CAPACITY: usize = 256;
-
-    fn contains(&self, digest: &Digest) -> bool {
-        self.lock().contains(digest)
-    }
-
-    fn insert(&self, digest: Digest) {
-        let mut digests = self.lock();
-        if digests.len() >= Self::CAPACITY {
-            digests.clear();
+    fn remember(&self, fingerprint: Fingerprint) {
+        let mut verified = self.verified();
+        if verified.len() >= MAX_VERIFIED {
+            verified.clear();
         }
-        digests.insert(digest);
+        verified.insert(fingerprint);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn verified(&self) -> MutexGuard<'_, HashSet<Fingerprint>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn fingerprint(token: &str) -> Fingerprint {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    bytes
 }
 
 #[cfg(test)]
@@ -168,22 +163,39 @@ mod tests {
             for token in &others {
                 assert!(!key.verifies(token, algorithm), "{token}");
             }
-            assert_eq!(key.verified.lock().len(), usize::from(round > 0));
+            assert_eq!(key.verified().len(), usize::from(round > 0));
             assert!(key.verifies(good, algorithm));
         }
-        assert!(key.verified.contains(&Digest::of(good)));
+        assert!(key.verified().contains(&fingerprint(good)));
     }
 
     #[test]
     fn not_more_is_remembered_than_there_is_room_for() {
-        let verified = SignatureCache::default();
+        let set = KeySet::inline(
+            br#"{"keys":[{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}]}"#,
+        );
+        let set = set.unwrap();
+        let key = &set.keys()[0];
         for number in 0..600_u16 {
-            let digest = Digest::of(&number.to_string());
-            assert!(!verified.contains(&digest));
-            verified.insert(digest);
-            assert!(verified.contains(&digest));
-            assert!(verified.lock().len() <= SignatureCache::CAPACITY);
+            let fingerprint = fingerprint(&number.to_string());
+            assert!(!key.verified().contains(&fingerprint));
+            key.remember(fingerprint);
+            assert!(key.verified().contains(&fingerprint));
+            assert!(key.verified().len() <= MAX_VERIFIED);
         }
-        assert_eq!(verified.lock().len(), 600 - 2 * SignatureCache::CAPACITY);
+        assert_eq!(key.verified().len(), 600 - 2 * MAX_VERIFIED);
+    }
+
+    #[test]
+    fn an_algorithm_is_found_by_its_name() {
+        for name in ["HS256", "HS512", "RS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"] {
+            let algorithm = Algorithm::from_name(name).unwrap();
+            assert_eq!(algorithm.to_string(), name);
+            assert_eq!(algorithm.is_symmetric(), name.starts_with("HS"));
+        }
+        assert_eq!(Algorithm::from_name("Ed25519"), Algorithm::from_name("EdDSA"));
+        for name in ["none", "None", "", "es256", "ES256K", "RSA-OAEP", " ES256"] {
+            assert_eq!(Algorithm::from_name(name), None, "{name}");
+        }
     }
 }

@@ -3,67 +3,47 @@
 pub mod claims;
 pub mod error;
 pub mod fetch;
+pub mod issuer;
 pub mod jwk;
 pub mod jws;
 pub mod key;
 pub mod key_set;
 pub mod key_store;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
-use crate::json::UniqueMembers;
-use crate::update::Access;
-use claims::ClaimRules;
-use error::{Forbidden, InvalidToken, TokenError};
+use claims::{Caller, ClaimRules};
+use error::{InvalidToken, Part, TokenError};
+use fetch::{FetchError, Fetcher};
+use issuer::Keys;
 use jws::Jws;
-use key::Algorithm;
-use key_store::{KeyStore, Lookup};
+use key_store::CachedKeySet;
 
 /// Verifies tokens.
 pub struct Verifier {
     rules: ClaimRules,
-    keys: KeyStore,
-    clock: Clock,
-}
-
-/// The identity in a verified token; only verification creates one.
-#[derive(Debug)]
-pub struct Caller {
-    subject: Option<String>,
-    access: Result<Access, Forbidden>,
-}
-
-impl Caller {
-    /// Returns `sub`, if it is a string.
-    #[must_use]
-    pub fn subject(&self) -> Option<&str> {
-        self.subject.as_deref()
-    }
-
-    /// Returns the distributors that the caller may update.
-    ///
-    /// # Errors
-    ///
-    /// The caller is authenticated but not authorized.
-    pub fn authorize(self) -> Result<Access, Forbidden> {
-        self.access
-    }
+    fetcher: Fetcher,
 }
 
 impl Verifier {
-    /// Creates a verifier with these rules and keys.
+    /// Creates a verifier with these rules, which fetches keys with `fetcher`.
     #[must_use]
-    pub fn new(rules: ClaimRules, keys: KeyStore, clock: Clock) -> Self {
-        Self { rules, keys, clock }
+    pub fn new(rules: ClaimRules, fetcher: Fetcher) -> Self {
+        Self { rules, fetcher }
     }
 
-    /// Returns the keys that tokens are verified with.
-    #[must_use]
-    pub fn keys(&self) -> &KeyStore {
-        &self.keys
+    /// Fetches the keys of every issuer, if they are not inline, at most until `deadline`. A fetch that fails is tried once
+    /// more. Returns the error of each set that could not be fetched; the first request will try again.
+    pub async fn prepare(&self, deadline: Instant) -> Vec<FetchError> {
+        if let Some(Keys::Inline(set)) = self.rules.issuers.first().map(|issuer| &issuer.keys) {
+            // One set for all issuers.
+            set.warnings.log();
+        }
+        let prepared = join_all(self.fetched().into_iter().map(|set| set.prepare(&self.fetcher, deadline))).await;
+        prepared.into_iter().filter_map(Result::err).collect()
     }
 
     /// Verifies a token.
@@ -73,22 +53,31 @@ impl Verifier {
     /// The token is invalid, or there is no key to verify it with before `deadline`.
     pub async fn verify(&self, token: &str, deadline: Instant) -> Result<Caller, TokenError> {
         let jws = Jws::parse(token)?;
-        let payload = URL_SAFE_NO_PAD.decode(jws.payload).ok();
-        let claims = payload.as_deref().and_then(UniqueMembers::parse).ok_or(InvalidToken::Claims)?;
-        let issuer = self.rules.issuer(&claims)?;
-        let kid = jws.kid.as_deref();
-        let Lookup { set, stale_because } = self.keys.keys_for(issuer, kid, deadline).await?;
-        if kid.is_some_and(|kid| !set.has_kid(kid)) {
-            return Err(InvalidToken::UnknownKid { stale_because }.into());
+        let payload = jws.payload()?;
+        let claims = jws::object(Part::Payload, &payload)?;
+        match &self.rules.issuer(&claims)?.keys {
+            Keys::Inline(set) => set.verify(&jws).map_err(InvalidToken::from)?,
+            Keys::Fetched(set) => set.verify(&jws, &self.fetcher, deadline).await?,
         }
-        let algorithm = Algorithm::from_name(&jws.alg).ok_or(InvalidToken::Algorithm)?;
-        let mut candidates = set.candidates(kid, algorithm).peekable();
-        if candidates.peek().is_none() {
-            return Err(InvalidToken::Algorithm.into());
+        Ok(self.rules.validate(&claims, self.fetcher.clock.now())?)
+    }
+
+    /// Waits for fetches that are under way, at most until `deadline`, and at most 300 ms for an issuer that has failed
+    /// before.
+    pub async fn finish_background_work(&self, deadline: Instant) {
+        join_all(self.fetched().into_iter().map(|set| set.wait_for_fetch(deadline))).await;
+    }
+
+    /// Returns the sets that are fetched, each once.
+    fn fetched(&self) -> Vec<&Arc<CachedKeySet>> {
+        let mut sets = Vec::<&Arc<CachedKeySet>>::new();
+        for issuer in &self.rules.issuers {
+            if let Keys::Fetched(set) = &issuer.keys
+                && !sets.iter().any(|known| Arc::ptr_eq(known, set))
+            {
+                sets.push(set);
+            }
         }
-        if !candidates.any(|key| key.verifies(token, algorithm)) {
-            return Err(InvalidToken::Signature.into());
-        }
-        Ok(self.rules.validate(&claims, self.clock.now())?)
+        sets
     }
 }

@@ -1,14 +1,22 @@
 //! The request: its checks, in their order, and the responses.
 
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use update_distributor::event::{self, Event};
+use update_distributor::handler::{App, InvocationError};
+use update_distributor::invocation::Invocation;
+use update_distributor::log::{Level, Log, Writer};
 
-use testing::issuer;
-use testing::lambda::function::Function;
+use testing::issuer::{self, Issuer, claims};
+use testing::lambda::function::{Function, embedded};
 use testing::lambda::request::{FRONT_ENDS, FrontEnd, Request, Response, SET};
-use testing::store::embedded::{AT, ID, NODE};
+use testing::store::embedded::{AT, ID, NODE, documented_item};
 
 /// A change of a request that makes it fail one check.
 type Break = Box<dyn Fn(Request) -> Request>;
@@ -60,7 +68,7 @@ async fn every_front_end_gets_the_same_response() {
 async fn each_front_end_gets_the_form_that_it_reads() {
     let function = Function::new().await;
     for front_end in FRONT_ENDS {
-        let invocation = update_distributor::invocation::Invocation {
+        let invocation = Invocation {
             request_id: "id".to_owned(),
             deadline: None,
             trace_root: None,
@@ -148,7 +156,7 @@ async fn method_path_and_headers_must_be_valid_in_http() {
             ("headers of another type", &|event| event["headers"] = json!([]), "400 invalid_event"),
             ("header of another type", &header("x", json!(1)), "400 invalid_event"),
             ("header null", &header("x", json!(null)), "200"),
-            ("header null, whatever its name", &header("a b", json!(null)), "200"),
+            ("header null of a name that is not one", &header("a b", json!(null)), "400 invalid_event"),
             ("token null", &header("authorization", json!(null)), "401 missing_token"),
             ("header array", &header("x", json!(["a"])), "400 invalid_event"),
             ("name with a space", &header("a b", json!("c")), "400 invalid_event"),
@@ -195,7 +203,34 @@ async fn method_path_and_headers_must_be_valid_in_http() {
                 &|event| event["multiValueHeaders"]["a b"] = json!([]),
                 "400 invalid_event",
             ),
+            (
+                "null in place of values of a name that is not one",
+                &|event| event["multiValueHeaders"]["a b"] = json!(null),
+                "400 invalid_event",
+            ),
+            (
+                "null as a value of a name that is not one",
+                &|event| event["multiValueHeaders"]["a b"] = json!([null]),
+                "400 invalid_event",
+            ),
             ("no values", &|event| event["multiValueHeaders"]["x"] = json!([]), "200"),
+            ("headers serve beside empty ones", &|event| event["multiValueHeaders"] = json!({}), "200"),
+            (
+                "a header beside empty ones of a name that is not one",
+                &|event| {
+                    event["multiValueHeaders"] = json!({});
+                    event["headers"] = json!({"a b": null});
+                },
+                "400 invalid_event",
+            ),
+            (
+                "empty headers beside empty ones",
+                &|event| {
+                    event["multiValueHeaders"] = json!({});
+                    event["headers"] = json!({});
+                },
+                "401 missing_token",
+            ),
             ("headers are not looked at", &|event| event["headers"] = json!({"a b": 7}), "200"),
             ("headers serve where there are no others", &|event| event["multiValueHeaders"] = json!(null), "200"),
             (
@@ -217,6 +252,92 @@ async fn method_path_and_headers_must_be_valid_in_http() {
     }
     let response = function.raw(event.replace("SURROGATE", r"\ud83d\ude00").as_bytes()).await.unwrap();
     assert_eq!(response.outcome(), "200");
+}
+
+/// The caller and the operator read which part of the event it is, and never its value.
+#[tokio::test]
+async fn an_invalid_event_is_told_by_its_header_or_member() {
+    let function = Function::new().await;
+    let header = |name: &'static str, value: Value| move |event: &mut Value| event["headers"][name] = value.clone();
+    let lists = |name: &'static str, value: Value| {
+        move |event: &mut Value| event["multiValueHeaders"][name] = value.clone()
+    };
+    let long = "a ".repeat(1_000);
+    let cut = format!("the header {:?} is not valid HTTP", &long[..256]);
+    let long_name = |event: &mut Value| event["headers"][&long] = json!("SECRET");
+    let rows: [(FrontEnd, &dyn Fn(&mut Value), &str); 20] = [
+        (
+            FrontEnd::HttpApi,
+            &|event| event["requestContext"]["http"]["method"] = json!("SECRET "),
+            "the event's method (requestContext.http.method) is not valid HTTP",
+        ),
+        (
+            FrontEnd::HttpApi,
+            &|event| event["requestContext"]["http"] = json!({}),
+            "the event's method (requestContext.http.method) is not valid HTTP",
+        ),
+        (
+            FrontEnd::RestApi,
+            &|event| event["httpMethod"] = json!(7),
+            "the event's method (httpMethod) is not valid HTTP",
+        ),
+        (FrontEnd::HttpApi, &|event| event["rawPath"] = json!("/SECRET\n"), "the event's path (rawPath) is not valid HTTP"),
+        (FrontEnd::RestApi, &|event| event["path"] = json!("/%ff"), "the event's path (path) is not valid HTTP"),
+        (FrontEnd::LoadBalancer, &|event| event["path"] = json!(null), "the event's path (path) is not valid HTTP"),
+        (FrontEnd::HttpApi, &|event| event["headers"] = json!("SECRET"), "the event's headers is not valid HTTP"),
+        (
+            FrontEnd::RestApi,
+            &|event| event["multiValueHeaders"] = json!(["SECRET"]),
+            "the event's multiValueHeaders is not valid HTTP",
+        ),
+        (FrontEnd::HttpApi, &header("x-y", json!("SECRET\n")), "the header \"x-y\" is not valid HTTP"),
+        (FrontEnd::HttpApi, &header("x-y", json!(["SECRET"])), "the header \"x-y\" is not valid HTTP"),
+        (FrontEnd::HttpApi, &header("a b\n", json!("SECRET")), "the header \"a b\\n\" is not valid HTTP"),
+        (FrontEnd::HttpApi, &header("", json!(null)), "the header \"\" is not valid HTTP"),
+        (FrontEnd::HttpApi, &long_name, &cut),
+        (FrontEnd::RestApi, &lists("x-y", json!("SECRET")), "the header \"x-y\" is not valid HTTP"),
+        (FrontEnd::RestApi, &lists("x-y", json!(["a", 7])), "the header \"x-y\" is not valid HTTP"),
+        (FrontEnd::RestApi, &lists("x y", json!(null)), "the header \"x y\" is not valid HTTP"),
+        (FrontEnd::HttpApi, &|event| event["body"] = json!(["SECRET"]), "the event's body is not a string"),
+        (
+            FrontEnd::HttpApi,
+            &|event| event["isBase64Encoded"] = json!("SECRET"),
+            "the event's isBase64Encoded is not a boolean",
+        ),
+        (
+            FrontEnd::HttpApi,
+            &|event| {
+                event["isBase64Encoded"] = json!(true);
+                event["body"] = json!("SECRET*");
+            },
+            "the event's body is not base64, although isBase64Encoded is true",
+        ),
+        (FrontEnd::HttpApi, &|_| {}, ""),
+    ];
+    for (front_end, change, reason) in rows {
+        let mut event = function.put("{}").event(front_end);
+        change(&mut event);
+        let (response, line) = (function.send(&event).await, function.last_line());
+        if reason.is_empty() {
+            assert_eq!((response.status, line.get("reason")), (200, None));
+        } else {
+            assert_eq!(response.outcome(), "400 invalid_event", "{reason}");
+            assert_eq!((&response.body["detail"], &line["reason"]), (&json!(reason), &json!(reason)));
+            assert!(!line.to_string().contains("SECRET"), "{line}");
+        }
+    }
+    // A name that is no text at all.
+    for (front_end, member) in [
+        (FrontEnd::HttpApi, r#""headers":{"\ud800":null,"#),
+        (FrontEnd::RestApi, r#""multiValueHeaders":{"\ud800":null,"#),
+    ] {
+        let event = function.put("{}").event(front_end).to_string();
+        let name = member.split_inclusive('{').next().unwrap();
+        assert!(event.contains(name), "{event}");
+        let response = function.raw(event.replacen(name, member, 1).as_bytes()).await.unwrap();
+        assert_eq!(response.outcome(), "400 invalid_event", "{front_end:?}");
+        assert!(function.last_line()["reason"].as_str().unwrap().contains('\u{fffd}'), "{front_end:?}");
+    }
 }
 
 #[tokio::test]
@@ -450,7 +571,7 @@ async fn if_none_match_is_not_ignored() {
             assert!(response.body["detail"].as_str().unwrap().contains("If-None-Match"), "{response:?}");
         }
     }
-    assert_eq!(function.item().await.unwrap(), testing::store::embedded::documented_item());
+    assert_eq!(function.item().await.unwrap(), documented_item());
 }
 
 #[tokio::test]
@@ -494,7 +615,7 @@ async fn the_content_type_must_be_json() {
         ("application/+json", false),
         ("application/json+xml", false),
         ("application/x-www-form-urlencoded", false),
-        ("application/json, application/json", false),
+        (r#"application/json; x="a,b\",c""#, true),
         ("/json", false),
         ("a b/c+json", false),
     ] {
@@ -502,8 +623,30 @@ async fn the_content_type_must_be_json() {
         assert_eq!(response.outcome(), if expected { "200" } else { "415 unsupported_media_type" }, "{value}");
     }
     assert_eq!(function.call(&function.put("{}").without("content-type")).await.outcome(), "200");
-    let twice = function.put("{}").with("content-type", "application/json").event(FrontEnd::RestApi);
-    assert_eq!(function.send(&twice).await.outcome(), "415 unsupported_media_type");
+    // Sent twice, or joined to one by a gateway: the same response through each front end that does not hide one.
+    for (name, first, second, detail) in [
+        ("content-type", "application/json", "application/json", "Content-Type was sent twice or has two values; it must have one"),
+        (
+            "content-type",
+            "application/json; charset=utf-8",
+            "text/plain",
+            "Content-Type was sent twice or has two values; it must have one",
+        ),
+        (
+            "content-encoding",
+            "identity",
+            "identity",
+            "Content-Encoding was sent twice or has two values; it must be identity",
+        ),
+        ("content-encoding", "gzip", "br", "Content-Encoding was sent twice or has two values; it must be identity"),
+    ] {
+        let request = function.put("{}").set(name, first).with(name, second);
+        for front_end in FRONT_ENDS.into_iter().filter(|front_end| *front_end != FrontEnd::LoadBalancer) {
+            let response = function.send(&request.event(front_end)).await;
+            assert_eq!(response.outcome(), "415 unsupported_media_type", "{front_end:?}, {name}: {first}, {second}");
+            assert_eq!(response.body["detail"], detail, "{front_end:?}, {name}: {first}, {second}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -566,25 +709,27 @@ async fn the_body_must_be_decodable_and_at_most_16384_bytes() {
 #[tokio::test]
 async fn the_body_must_be_one_json_object() {
     let function = Function::new().await;
-    for (body, place) in [
-        (&b"{\"a\":1,\n \"b\":2 \"c\"}"[..], "line 2, column 8"),
-        (b"", "line 1, column 1"),
-        (b"[]", "line 1, column 1"),
-        (b"\"{}\"", "line 1, column 1"),
-        (b"{} {}", "line 1, column 4"),
-        (b"\xef\xbb\xbf", "line 1, column 1"),
-        (b"\xef\xbb\xbf{x", "line 1, column 2"),
-        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "line 1, column 1"),
-        (b"{}\xef\xbb\xbf", "line 1, column 3"),
-        (b"{\"id\":\"\xff\"}", "line 1, column 8"),
-        (b"{\"id\":1,\"id\":2}", "line 1, column 12"),
-        (b"{\"id\":{\"a\":1,\"a\":2}}", "line 1, column 16"),
-        (b"{\"id\":\"\\ud800\"}", "line 1, column 14"),
+    // What is wrong where is the rule of `json`; a byte order mark is not counted.
+    for (body, detail) in [
+        (&b"{\"a\":1,\n \"b\":2 \"c\"}"[..], "expected `,` or `}` at line 2, column 8"),
+        (b"", "not an object at line 1, column 1"),
+        (b"[]", "not an object at line 1, column 1"),
+        (b"\"{}\"", "not an object at line 1, column 1"),
+        (b"{} {}", "something after the object at line 1, column 4"),
+        (b"\xef\xbb\xbf", "not an object at line 1, column 1"),
+        (b"\xef\xbb\xbf{x", "key must be a string at line 1, column 2"),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", "a second byte order mark at line 1, column 1"),
+        (b"{}\xef\xbb\xbf", "something after the object at line 1, column 3"),
+        (b"{\"id\":\"\xe4\"}", "not UTF-8 at line 1, column 8"),
+        (b"\xff\xfe{\0}\0", "not UTF-8 at line 1, column 1"),
+        (b"{\"id\":1,\"id\":2}", "a member appears twice at line 1, column 12"),
+        (b"{\"id\":{\"a\":1,\"a\":2}}", "a member appears twice at line 1, column 16"),
+        (b"{\"id\":\"\\ud800\"}", "a lone surrogate at line 1, column 14"),
+        (b"{\"id\":1e999}", "a number too large at line 1, column 11"),
     ] {
         let response = function.call(&function.put("").body(body)).await;
         assert_eq!(response.outcome(), "400 malformed_json", "{}", String::from_utf8_lossy(body));
-        let detail = response.body["detail"].as_str().unwrap();
-        assert!(detail.ends_with(place), "{}: {detail}", String::from_utf8_lossy(body));
+        assert_eq!(response.body["detail"], format!("the body is malformed: {detail}"));
     }
     // One byte order mark, as .NET and PowerShell send it.
     assert_eq!(function.call(&function.put("\u{feff}{}")).await.outcome(), "200");
@@ -666,16 +811,69 @@ async fn the_first_check_that_fails_determines_the_response() {
 
 /// Credentials that break once: no input makes the function panic, so that something below it has to.
 #[derive(Debug, Default)]
-struct Panicking(std::sync::atomic::AtomicBool);
+struct Panicking(AtomicBool);
 
 impl ProvideCredentials for Panicking {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        assert!(self.0.swap(true, std::sync::atomic::Ordering::Relaxed), "PANIC-SECRET");
+        assert!(self.0.swap(true, Ordering::Relaxed), "PANIC-SECRET");
         future::ProvideCredentials::ready(Ok(Credentials::new("any", "any", None, None, "test")))
     }
+}
+
+/// A version that another program wrote: every entity tag is a header in each form.
+#[tokio::test]
+async fn a_version_that_is_not_ascii_reaches_every_front_end() {
+    let function = Function::new().await;
+    for version in ["\u{e4}", "\u{80}\u{9f}", "\u{1f600}", "\u{ffff}\\,", ""] {
+        let mut item = documented_item();
+        item.insert("updated_at".to_owned(), AttributeValue::S(version.to_owned()));
+        function.store.put(item).await;
+        for front_end in FRONT_ENDS {
+            let tag = format!("\"{version}\"");
+            for (request, expected) in [
+                (function.put("{}"), "200"),
+                (function.put("{}").with("if-match", &tag), "200"),
+                (function.put("{}").with("if-match", "\"x\""), "412 precondition_failed"),
+            ] {
+                let response = function.send(&request.event(front_end)).await;
+                assert_eq!(response.outcome(), expected, "{front_end:?}: {version:?}");
+                assert_eq!(response.header("etag"), Some(&*tag), "{front_end:?}");
+            }
+        }
+    }
+}
+
+/// A log that panics at its first line.
+struct PanickingLog(AtomicBool);
+
+impl Write for PanickingLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "a panic outside of the checks");
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_outside_of_the_checks_costs_its_invocation_only() {
+    let (store, issuer) = (embedded().await, Issuer::new("first"));
+    let clients = testing::store::embedded::clients(&store.endpoint()).await;
+    let mut settings = testing::lambda::settings(&issuer.jwks());
+    settings.insert("PRIME".to_owned(), "false".to_owned());
+    let writer = Writer::new(Level::Info, true, Box::new(PanickingLog(AtomicBool::new(false))));
+    let app = App::start(testing::lambda::config(&settings), clients, Log::new(Arc::new(writer), None)).await;
+    let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
+    let event = request.event(FrontEnd::HttpApi).to_string();
+    let invocation = Invocation { request_id: "id".to_owned(), deadline: None, trace_root: None };
+    assert_eq!(app.invoke(event.as_bytes(), &invocation).await.err(), Some(InvocationError::Panicked));
+    assert!(app.invoke(event.as_bytes(), &invocation).await.is_ok());
+    assert!(app.invoke(b"{}", &invocation).await.is_err());
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn explained(settings: &[(String, String)], token: &str) -> String {
     all.extend(settings.iter().cloned().collect::<Settings>());
     let config = lambda::config(&all);
     let http = Clients::from_env(&config.aws).await.unpooled;
-    let Explanation { text, refused } = explain(config.token_rules, config.key_source, &http, token, false).await;
+    let Explanation { text, refused } = explain(config.token_rules, &http, token, false).await;
     println!("{text}");
     assert!(!token.split('.').any(|part| text.contains(part)), "part of the token is printed");
     refused.map_or("200".to_owned(), |code| format!("{} {}", code.status().as_u16(), code.name()))

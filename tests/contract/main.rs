@@ -16,6 +16,7 @@ mod events;
 mod faults;
 mod fuzz;
 mod issuers;
+mod keys;
 mod model;
 mod openapi;
 mod process;

@@ -12,12 +12,14 @@ use crate::BOOTSTRAP;
 use testing::issuer::key_server::{KeyServer, Reply};
 use testing::issuer::{self, Issuer, claims};
 use testing::lambda::Settings;
-use testing::lambda::function::embedded;
+use testing::lambda::function::{Function, embedded};
 use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FRONT_ENDS, FrontEnd, Request};
 use testing::lambda::runtime_api::{DEADLINE, Outcome, REQUEST_ID, RuntimeApi};
 use testing::store::embedded::{Embedded, ID, NODE, documented_item};
 use testing::store::proxy::{Proxy, Step};
+use testing::store::tls::Tls;
+use update_distributor::config::Config;
 
 const SET: &str = r#"{"meta":{"host":"https://example.com","authentication":{"type":1,"username":"user","password":"PASSWORD-SECRET","token":"TOKEN-SECRET"}}}"#;
 
@@ -250,6 +252,23 @@ async fn the_first_request_is_the_cold_start() {
     let lines: Vec<_> = deployment.process.stop().await.iter().map(|line| read(line)).collect();
     let cold: Vec<_> = lines.iter().map(|line| (&line["cold_start"], &line["ColdStart"])).collect();
     assert_eq!(cold, [(&Value::Null, &Value::Null), (&json!(true), &json!(1)), (&json!(false), &json!(0))]);
+}
+
+#[tokio::test]
+async fn an_instance_that_was_made_ahead_of_its_first_request_has_no_cold_start() {
+    for (kind, expected) in [
+        ("", true),
+        ("on-demand", true),
+        ("provisioned-concurrency", false),
+        ("snap-start", false),
+        ("lambda-managed-instances", false),
+    ] {
+        let function = Function::with_settings(&[("AWS_LAMBDA_INITIALIZATION_TYPE", kind)]).await;
+        for expected in [expected, false] {
+            assert_eq!(function.call(&function.put("{}")).await.outcome(), "200");
+            assert_eq!(function.last_line()["cold_start"], expected, "{kind}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -559,6 +578,87 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
 
 /// Starts the function with a variable besides the usual ones, sends it a request, and returns its outcome and all that
 /// the process has printed.
+/// Where the start reads authorities, from which nothing can be read, everything would be refused as if the peers were wrong.
+#[tokio::test]
+async fn authorities_that_cannot_be_read_end_the_process_with_one_line() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("authorities");
+    let _ = std::fs::remove_dir_all(&folder);
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let pem = Tls::default().certificate_pem;
+    for name in ["good", "empty", "none"] {
+        std::fs::create_dir_all(path(name)).unwrap();
+    }
+    let der = pem.lines().filter(|line| !line.starts_with('-')).collect::<String>();
+    let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, der).unwrap();
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    for (name, content) in [
+        ("good.pem", pem.as_bytes()),
+        ("good/authority.pem", pem.as_bytes()),
+        ("none/text.pem", b"x"),
+        ("empty.pem", b""),
+        ("der.pem", &der),
+        ("text.pem", b"not a certificate"),
+        ("broken.pem", format!("{begin}\nAAAA\n{end}\n").as_bytes()),
+        ("key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+    ] {
+        std::fs::write(path(name), content).unwrap();
+    }
+    let (store, issuer) = (embedded().await, Issuer::new("first"));
+    let mut wrong = 0;
+    for (file, directory, expected) in [
+        ("missing.pem", "", Some("SSL_CERT_FILE has no certificate that can be read: ")),
+        ("empty.pem", "", Some("SSL_CERT_FILE has no certificate that can be read: nothing in PEM form")),
+        ("good", "", Some("SSL_CERT_FILE has no certificate that can be read: ")),
+        ("der.pem", "", Some("SSL_CERT_FILE has no certificate that can be read: ")),
+        ("text.pem", "", Some("SSL_CERT_FILE has no certificate that can be read: nothing in PEM form")),
+        ("broken.pem", "", Some("SSL_CERT_FILE has no certificate that can be read: ")),
+        ("key.pem", "", Some("SSL_CERT_FILE has no certificate that can be read: ")),
+        ("", "missing", Some("SSL_CERT_DIR has no certificate that can be read: ")),
+        ("", "empty", Some("SSL_CERT_DIR has no certificate that can be read: nothing in PEM form")),
+        ("", "none", Some("SSL_CERT_DIR has no certificate that can be read: nothing in PEM form")),
+        ("empty.pem", "none", Some("SSL_CERT_FILE has no certificate that can be read: ")),
+        ("good.pem", "", None),
+        ("good.pem", "missing", None),
+        ("missing.pem", "good", None),
+        ("", "good", None),
+        ("", "missing:good", None),
+    ] {
+        let directory = directory.split(':').map(|name| if name.is_empty() { String::new() } else { path(name) });
+        let directory = directory.collect::<Vec<_>>().join(":");
+        let file = if file.is_empty() { String::new() } else { path(file) };
+        let settings = [("SSL_CERT_FILE", &*file), ("SSL_CERT_DIR", &*directory)];
+        let row = format!("{file} {directory}");
+        let mut environment = testing::lambda::settings(&issuer.jwks());
+        environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let error = Config::from_env(|name| environment.get(name).map(Into::into)).err().map(|error| error.to_string());
+        let Some(expected) = expected else {
+            assert_eq!(error, None, "{row}");
+            continue;
+        };
+        let error = error.unwrap_or_else(|| panic!("{row} is accepted"));
+        assert!(error.starts_with(expected) && error.lines().count() == 1, "{row}: {error}");
+        // The region is looked at before.
+        environment.insert("AWS_REGION".to_owned(), String::new());
+        let first = Config::from_env(|name| environment.get(name).map(Into::into)).err().unwrap();
+        assert_eq!(first.to_string(), "AWS_REGION is not set", "{row}");
+        wrong += 1;
+    }
+    assert_eq!(wrong, 11);
+
+    // Once for all of them, as Lambda starts it. One that is empty counts as not set.
+    let process = Process::start(BOOTSTRAP, &store, &issuer, &[("SSL_CERT_FILE", &path("empty.pem"))]);
+    let (status, lines) = process.end().await;
+    assert!(!status.success() && lines.len() == 1, "{lines:?}");
+    assert_eq!(read(&lines[0])["level"], "FATAL");
+    let process = Process::start(BOOTSTRAP, &store, &issuer, &[("SSL_CERT_FILE", "")]);
+    let request = Request::put(&issuer.sign(&claims(NODE, 60)), "{}");
+    assert_eq!(process.send(&request.event(FrontEnd::HttpApi)).await.outcome(), "200");
+    if cfg!(target_os = "linux") {
+        let environment = std::fs::read(format!("/proc/{}/environ", process.id())).unwrap();
+        assert!(!String::from_utf8_lossy(&environment).contains("SSL_CERT_FILE"));
+    }
+}
+
 async fn with_variable(variable: &str, value: &str, others: &[(&str, &str)]) -> (String, String) {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let mut environment = environment(&store.endpoint(), &issuer.jwks());
@@ -742,12 +842,21 @@ async fn keys_that_are_skipped_are_logged_once() {
     let expected = |kid: &str| {
         [
             format!("a key of the JWK set is not used: key \"{kid}\": too weak"),
-            "a key of the JWK set is not used: a key without kid: malformed".to_owned(),
+            "a key of the JWK set is not used: a key without kid: malformed: not an object".to_owned(),
         ]
     };
     let inline = Process::start(BOOTSTRAP, &store, &first, &[("TOKEN_JWKS", &with("weak", &[&first]))]);
     inline.ready().await;
     assert_eq!(skipped(&inline.stop().await), expected("weak"));
+
+    // Of six keys with one name, tokens of the fifth and sixth are refused.
+    let crowded = json!({ "keys": (0..6).map(|_| Issuer::new("many").jwk()).collect::<Vec<_>>() });
+    let inline = Process::start(BOOTSTRAP, &store, &first, &[("TOKEN_JWKS", &crowded.to_string())]);
+    inline.ready().await;
+    assert_eq!(
+        skipped(&inline.stop().await),
+        ["tokens may be refused because only 4 keys are tried for one: more keys with kid \"many\" can verify ES256"]
+    );
 
     // An unknown `kid` has the set fetched again: what has not changed is not said again.
     for (weak, again) in [("weak", vec![]), ("weaker", expected("weaker").to_vec())] {

@@ -1,13 +1,19 @@
 //! The loop between the Runtime API and the function: every order of what can happen to its calls.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{join_all, select};
-use testing::issuer::Issuer;
+use testing::issuer::{Issuer, claims};
+use testing::lambda::function::embedded;
 use testing::lambda::process::{Process, environment};
+use testing::lambda::request::{FrontEnd, Request};
 use testing::lambda::runtime_api::RuntimeApi;
+use testing::store::embedded::{ID, NODE, TABLE, documented_item};
 use testing::store::proxy::{Proxy, Step};
+use tokio::sync::Barrier;
 
 use crate::BOOTSTRAP;
 
@@ -28,9 +34,13 @@ struct Instance {
 
 impl Instance {
     async fn start(concurrency: usize) -> Self {
+        Self::with_store(concurrency, "http://127.0.0.1:1", &Issuer::new("first")).await
+    }
+
+    async fn with_store(concurrency: usize, endpoint: &str, issuer: &Issuer) -> Self {
         let api = RuntimeApi::start();
         let proxy = Proxy::start(api.address).await;
-        let mut environment = environment("http://127.0.0.1:1", &Issuer::new("first").jwks());
+        let mut environment = environment(endpoint, &issuer.jwks());
         environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), proxy.address.to_string());
         environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_string());
         environment.insert("PRIME".to_owned(), "false".to_owned());
@@ -104,9 +114,9 @@ fn polls(concurrency: usize) -> [(Vec<Step>, bool); 7] {
     [
         (vec![Step::Pass], false),
         (vec![Step::ResetBefore], false),
-        // A poll is made twice, and fails 16 times in a row before the process ends.
-        (vec![Step::ResetBefore; 32], false),
-        (vec![Step::ResetBefore; 33 * concurrency + 1], true),
+        // The process ends when 16 polls of one worker have failed in a row.
+        (vec![Step::ResetBefore; 15], false),
+        (vec![Step::ResetBefore; 15 * concurrency + 1], true),
         (vec![Step::Truncate], false),
         (vec![Step::Respond(204, "")], false),
         (vec![Step::Respond(500, "")], true),
@@ -159,6 +169,125 @@ async fn meet_every_order(concurrency: usize) {
     }
     println!("{concurrency} at once: {orders} orders, {lost} lines, {ends} ends, {repeated} posted again");
     assert!(lost > 0 && ends > 0 && repeated > 0, "orders in which nothing fails prove nothing");
+}
+
+/// The way in which the work ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// A poll gets this status.
+    Poll(u16),
+    Sigterm,
+}
+
+/// While invocations are at work, a poll gets an error, or the process is to end.
+#[tokio::test]
+async fn invocations_at_work_are_responded_to_before_the_end() {
+    let ends = [500, 503, 429, 403, 404].map(End::Poll).into_iter().chain([End::Sigterm]);
+    let rows = ends.flat_map(|end| [1, 4, 16].map(|concurrency| (end, concurrency)));
+    join_all(rows.map(|(end, concurrency)| end_at_work(end, concurrency))).await;
+}
+
+async fn end_at_work(end: End, concurrency: usize) {
+    // One worker is idle, unless there is no other.
+    let at_work = (concurrency / 2).max(1);
+    let store = embedded().await;
+    let issuer = Issuer::new("first");
+    let store_proxy = Proxy::start(store.address).await;
+    let instance = Instance::with_store(concurrency, &store_proxy.endpoint(), &issuer).await;
+    let ids: Vec<_> = (0..at_work).map(|number| format!("{number:08x}{}", &ID[8..])).collect();
+    for id in &ids {
+        let mut item = documented_item();
+        item.insert("id".to_owned(), AttributeValue::S(id.clone()));
+        store.put(item).await;
+    }
+    let release = Arc::new(Barrier::new(at_work + 1));
+    store_proxy.script(vec![Step::Together(Arc::clone(&release)); at_work]);
+    let token = issuer.sign(&claims(NODE, 600));
+    let events = ids.iter().map(|id| {
+        let request = Request::put(&token, r#"{"meta":null}"#).path(&format!("/api/v1/integration/distributors/{id}"));
+        request.event(FrontEnd::HttpApi).to_string()
+    });
+    let process = &instance.process;
+    let calls = join_all(events.map(async |event| process.invoke(event.as_bytes()).await.response().outcome()));
+    let ending = async {
+        let mut held = 0;
+        while held < at_work {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            held += store_proxy.take_requests().len();
+        }
+        match end {
+            End::Sigterm => process.signal("TERM").await,
+            End::Poll(status) => {
+                instance.proxy.script_polls([Step::Respond(status, "")]);
+                if concurrency > 1 {
+                    // The worker that responds to it polls next.
+                    assert_eq!(process.invoke(EVENT.as_bytes()).await.response().outcome(), "401 missing_token");
+                }
+            }
+        }
+        // No worker waits for an event any more.
+        while process.polls() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        release.wait().await;
+    };
+    let (outcomes, ()) = tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(calls, ending) })
+        .await
+        .unwrap_or_else(|_| panic!("{end:?}, {concurrency} at once: no response; {:#?}", instance.last()));
+    let mut written = 0;
+    for id in &ids {
+        let key = AttributeValue::S(id.clone());
+        let item = store.client.get_item().table_name(TABLE).key("id", key).send().await.unwrap().item.unwrap();
+        written += usize::from(!item.contains_key("meta"));
+    }
+    let answered = outcomes.iter().filter(|outcome| *outcome == "200").count();
+    let (status, lines) = instance.process.end().await;
+    let of_level = |level: &str| lines.iter().filter(|line| line.contains(&format!("\"level\":\"{level}\""))).count();
+    let row = format!(
+        "{end:?}, {concurrency} at once: {at_work} at work, {written} written, {answered} answered, {status}"
+    );
+    println!("{row}");
+    assert_eq!((written, answered), (at_work, at_work), "{row}");
+    let (exit, fatal) = if end == End::Sigterm { (Some(0), 0) } else { (Some(1), 1) };
+    assert_eq!((status.code(), of_level("FATAL"), of_level("ERROR")), (exit, fatal, 0), "{row}: {lines:#?}");
+    let others = lines.len() - lines.iter().filter(|line| line.contains("\"status\":")).count();
+    assert_eq!(others, 1, "{row}: {lines:#?}");
+}
+
+/// Without an invocation at work, SIGTERM ends the process at once: in its start, and while it polls.
+#[tokio::test]
+async fn sigterm_ends_an_idle_process_with_success() {
+    let issuer = Issuer::new("first");
+    for concurrency in [1, 16] {
+        let instance = Instance::with_store(concurrency, "http://127.0.0.1:1", &issuer).await;
+        instance.process.signal("TERM").await;
+        let (status, lines) = instance.process.end().await;
+        assert_eq!((status.code(), lines.len()), (Some(0), 1), "{lines:?}");
+    }
+    // A start that waits for the store.
+    let store = embedded().await;
+    let proxy = Proxy::start(store.address).await;
+    proxy.script([Step::Hang]);
+    let process = Process::spawn(BOOTSTRAP, environment(&proxy.endpoint(), &issuer.jwks()));
+    while proxy.take_requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    process.signal("TERM").await;
+    let (status, lines) = process.end().await;
+    assert_eq!((status.code(), lines.len()), (Some(0), 1), "{lines:?}");
+}
+
+/// A post whose connection is closed is made again, however often that happens in a row.
+#[tokio::test]
+async fn a_response_is_posted_until_its_connection_holds() {
+    let instance = Instance::start(1).await;
+    for closed in [1, 2, 3, 15] {
+        instance.proxy.script_polls([]);
+        instance.proxy.script(vec![Step::ResetBefore; closed]);
+        assert_eq!(instance.serve(1).await, Some(0), "{closed} times");
+    }
+    instance.proxy.script(vec![Step::ResetBefore; 16]);
+    assert_eq!(instance.serve(1).await, Some(1));
 }
 
 /// Where the instance is when it is frozen: its calls wait, or the connections that it keeps are not in use.

@@ -441,6 +441,32 @@ async fn a_key_is_read_as_real_issuers_write_it() {
     let modulus = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &n).unwrap();
     let zero = encode(&[&[0], &modulus[..]].concat());
     let (x, y) = (number(&ec.jwk(), "x"), number(&ec.jwk(), "y"));
+    let decoded = |text: &str| base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text).unwrap();
+    let with_zero = |text: &str| encode(&[&[0], &decoded(text)[..]].concat());
+    let without_zeros = |signer: &Signer, names: &[&str]| {
+        let short = |name: &&str| {
+            let number = decoded(&number(&signer.jwk(), name));
+            let zeros = number.iter().take_while(|byte| **byte == 0).count();
+            assert!(zeros > 0, "{name} has leading zeros");
+            ((*name).to_owned(), json!(encode(&number[zeros..])))
+        };
+        names.iter().map(short).collect::<serde_json::Map<_, _>>().into()
+    };
+    // One of 256 keys has one in `x`, and three of four on P-521 have one in either.
+    let with_zeros = |generate: fn() -> Signer, names: &[&str]| loop {
+        let signer = generate();
+        if names.iter().all(|name| decoded(&number(&signer.jwk(), name))[0] == 0) {
+            break signer;
+        }
+    };
+    let short = [
+        with_zeros(Signer::p256, &["x"]),
+        with_zeros(Signer::p256, &["y"]),
+        with_zeros(Signer::p384, &["x"]),
+        with_zeros(Signer::p521, &["x"]),
+        with_zeros(Signer::p521, &["y"]),
+        with_zeros(Signer::p521, &["x", "y"]),
+    ];
     let written = [
         (&rsa, "RS256", json!({"n": zero})),
         (&rsa, "PS512", json!({"n": zero, "e": "AAEAAQ"})),
@@ -453,16 +479,26 @@ async fn a_key_is_read_as_real_issuers_write_it() {
         (&ec, "ES256", json!({"use": null, "key_ops": []})),
         (&ec, "ES256", json!({"use": "sig", "key_ops": ["sign"]})),
         (&ec, "ES256", json!({"key_ops": ["sign", "verify", 7]})),
+        (&ec, "ES256", json!({"x": with_zero(&x), "y": with_zero(&y)})),
+        (&short[0], "ES256", without_zeros(&short[0], &["x"])),
+        (&short[1], "ES256", without_zeros(&short[1], &["y"])),
+        (&short[2], "ES384", without_zeros(&short[2], &["x"])),
+        (&short[3], "ES512", without_zeros(&short[3], &["x"])),
+        (&short[4], "ES512", without_zeros(&short[4], &["y"])),
+        (&short[5], "ES512", without_zeros(&short[5], &["x", "y"])),
     ];
     let named = written.iter().zip(0..);
     let keys: Vec<_> = named
         .clone()
         .map(|((signer, _, change), kid)| with(with(signer.jwk(), change.clone()), json!({"kid": kid.to_string()})))
         .collect();
-    let function = with_keys(&keys).await;
-    for ((signer, alg, change), kid) in named {
-        let token = signer.sign(alg, &json!({"alg": alg, "kid": kid.to_string()}), &claims(NODE, 60));
-        assert_eq!(call(&function, &token).await.outcome(), "200", "{change}");
+    let server = KeyServer::start().await;
+    server.serve("/jwks", Reply::Document(set(&keys)));
+    for function in [with_keys(&keys).await, Fetching::jwks(server).await.function] {
+        for ((signer, alg, change), kid) in named.clone() {
+            let token = signer.sign(alg, &json!({"alg": alg, "kid": kid.to_string()}), &claims(NODE, 60));
+            assert_eq!(call(&function, &token).await.outcome(), "200", "{change}");
+        }
     }
 }
 
@@ -568,7 +604,11 @@ async fn a_fetched_document_must_be_a_key_set_of_an_allowed_place() {
         ("redirect to a file", vec![Reply::Redirect("file:///etc/passwd".to_owned())], "503"),
         ("another success", vec![Reply::Status(204)], "503"),
         ("no JSON", vec![Reply::Document("x".to_owned())], "503"),
-        ("no set", vec![Reply::Document("{}".to_owned())], "503"),
+        ("no set", vec![Reply::Document("{}".to_owned())], "503 not a JWK set: keys is missing"),
+        ("a set of another type", vec![Reply::Document(r#"{"keys":{}}"#.to_owned())], "503 not a JWK set: keys is not an array"),
+        ("compressed", vec![Reply::Encoded("GZIP", "x".to_owned())], "503 the content coding \"GZIP\" is not supported"),
+        ("compressed once more", vec![Reply::Encoded("identity, br", issuer.jwks())], "503 the content coding \"br\" is not supported"),
+        ("said not to be compressed", vec![Reply::Encoded("Identity", issuer.jwks())], "200"),
         ("empty set", vec![Reply::Document(set(&[]))], "503"),
         ("a key twice", vec![Reply::Document(set(&[issuer.jwk(), issuer.jwk()]))], "200"),
         ("a byte order mark", vec![Reply::Document(format!("\u{feff}{}", issuer.jwks()))], "200"),
@@ -584,8 +624,10 @@ async fn a_fetched_document_must_be_a_key_set_of_an_allowed_place() {
             server.next(reply.clone());
         }
         let fetching = Fetching::jwks(server).await;
-        let outcome = fetching.outcome(&issuer).await;
-        assert_eq!(outcome.split(' ').next(), Some(expected), "{name}: {}", fetching.function.last_line());
+        let (outcome, line) = (fetching.outcome(&issuer).await, fetching.function.last_line());
+        let (status, reason) = expected.split_once(' ').unwrap_or((expected, ""));
+        assert_eq!(outcome.split(' ').next(), Some(status), "{name}: {line}");
+        assert!(line["reason"].as_str().unwrap_or_default().ends_with(reason), "{name}: {line}");
     }
     let server = KeyServer::start().await;
     server.serve("/jwks", Reply::Document(set(&[issuer.jwk(), secret])));
@@ -603,14 +645,15 @@ async fn metadata_must_be_of_its_issuer_and_lead_to_https() {
     {
         for (name, change, expected) in [
             ("as it should be", json!({}), "200"),
-            ("another issuer", json!({"issuer": "https://issuer.example"}), "503 keys_unavailable"),
-            ("no issuer", json!({"issuer": null}), "503 keys_unavailable"),
-            ("keys in the clear", json!({"jwks_uri": "http://issuer.example/jwks"}), "503 keys_unavailable"),
-            ("no keys", json!({"jwks_uri": 7}), "503 keys_unavailable"),
+            ("another issuer", json!({"issuer": "https://issuer.example"}), "503"),
+            ("no issuer", json!({"issuer": null}), "503 not issuer metadata: issuer is missing or not a string"),
+            ("keys in the clear", json!({"jwks_uri": "http://issuer.example/jwks"}), "503 the metadata's jwks_uri is not allowed"),
+            ("no keys", json!({"jwks_uri": null}), "503 not issuer metadata: jwks_uri is missing or not a string"),
+            ("keys that are no URL", json!({"jwks_uri": 7}), "503 not issuer metadata: jwks_uri is missing or not a string"),
             (
                 "keys with user information",
                 json!({"jwks_uri": "https://u@issuer.example/jwks"}),
-                "503 keys_unavailable",
+                "503 the metadata's jwks_uri is not allowed",
             ),
         ] {
             let server = KeyServer::start().await;
@@ -620,7 +663,10 @@ async fn metadata_must_be_of_its_issuer_and_lead_to_https() {
             server.serve("/keys", Reply::Document(issuer.jwks()));
             let fetching = Fetching::with(server, &[("TOKEN_JWKS", ""), ("TOKEN_ISSUER", &url)]).await;
             let token = issuer.sign(&with(claims(NODE, 60), json!({"iss": url})));
-            assert_eq!(call(&fetching.function, &token).await.outcome(), expected, "{name}");
+            let (response, line) = (call(&fetching.function, &token).await, fetching.function.last_line());
+            let (status, reason) = expected.split_once(' ').unwrap_or((expected, ""));
+            assert_eq!(response.status.to_string(), status, "{name}: {line}");
+            assert!(line["reason"].as_str().unwrap_or_default().ends_with(reason), "{name}: {line}");
         }
     }
 }
@@ -650,6 +696,7 @@ async fn requests_to_an_issuer_say_who_asks() {
     let headers = fetching.server.last_headers();
     assert_eq!(headers["user-agent"], concat!("update-distributor/", env!("CARGO_PKG_VERSION")));
     assert_eq!(headers["accept"], "application/json, application/jwk-set+json");
+    assert_eq!(headers["accept-encoding"], "identity");
 }
 
 /// Serves the discovery documents of an issuer whose keys are these.
@@ -666,8 +713,10 @@ async fn issuers_have_keys_of_their_own_and_fail_apart() {
     let (a, b, down) = (KeyServer::start().await, KeyServer::start().await, KeyServer::start().await);
     let (key_a, key_b) = (Issuer::new("same"), Issuer::new("same"));
     let (url_a, url_b, url_down) = (serve(&a, &key_a.jwks()), serve(&b, &key_b.jwks()), down.url(""));
-    let settings = [("TOKEN_JWKS", ""), ("TOKEN_ISSUER", &*format!("{url_a}, {url_down} ,{url_b}"))];
+    // One that is listed twice has one set.
+    let settings = [("TOKEN_JWKS", ""), ("TOKEN_ISSUER", &*format!("{url_a}, {url_down} ,{url_b},{url_a}"))];
     let function = Function::with_settings(&settings).await;
+    assert_eq!(a.take_requests(), ["/.well-known/openid-configuration", "/keys"]);
     let down_asked = down.take_requests().len();
     for (name, signer, issuer, expected) in [
         ("a", &key_a, &url_a, "200"),
@@ -702,9 +751,41 @@ async fn issuers_have_keys_of_their_own_and_fail_apart() {
 #[tokio::test]
 async fn the_log_has_the_reason_of_a_401() {
     let function = Function::new().await;
+    let signed = |change: Value| function.issuer.sign(&with(claims(NODE, 60), change));
+    let parts = |header: &str, claims: &str| function.issuer.sign_parts(header, claims);
+    let padded = |part: usize| {
+        let token = signed(json!({}));
+        let mut parts: Vec<_> = token.split('.').map(str::to_owned).collect();
+        parts[part].push('=');
+        parts.join(".")
+    };
     for (token, reason) in [
         ("x".to_owned(), "the token is not a signed JWT"),
-        (function.issuer.sign(&with(claims(NODE, 60), json!({"exp": 1}))), "the token has expired"),
+        (function.issuer.sign(&with(claims(NODE, 60), json!({"exp": 1}))), "the token has expired (exp)"),
+        (signed(json!({"exp": null})), "the token has no expiry time (exp)"),
+        (signed(json!({"nbf": now() + 99})), "the token is not valid yet (nbf)"),
+        (signed(json!({"iat": now() + 99})), "the token is not valid yet (iat)"),
+        (signed(json!({"nbf": now() + 99, "iat": now() + 99})), "the token is not valid yet (nbf)"),
+        (signed(json!({"iss": "x"})), "the token is from another issuer (iss)"),
+        (signed(json!({"iss": 7})), "the token's claim iss has the wrong JSON type"),
+        (signed(json!({"aud": "x"})), "the token is for another audience (aud)"),
+        (signed(json!({"aud": null})), "the token is for another audience (aud)"),
+        (signed(json!({"aud": null, "client_id": "x"})), "the token is for another audience (client_id)"),
+        (signed(json!({"scp": 7})), "the token's claim scp has the wrong JSON type"),
+        (signed(json!({"token_use": "id"})), "ID tokens are not accepted (token_use)"),
+        (parts(r#"{"alg":"ES256"}"#, "[]"), "the token's payload is not a JSON object"),
+        (parts(r#"{"alg":"ES256"}"#, r#"{"exp":1,"exp":1}"#), "the token's payload has the member exp twice"),
+        (parts(r#"{"alg":"ES256"}"#, r#"{"\"\n\u00e4":1,"\"\n\u00e4":1}"#), "the token's payload has the member ??? twice"),
+        (parts("x", "{}"), "the token's header is not a JSON object"),
+        (parts(r#"{"kid":"a","kid":"a"}"#, "{}"), "the token's header has the member kid twice"),
+        (parts(r#"{"kid":"a"}"#, "{}"), "the token's header has no string as alg"),
+        (parts(r#"{"alg":"ES256","kid":7}"#, "{}"), "the token's header has no string as kid"),
+        (parts(r#"{"alg":"ES256","typ":"x"}"#, "{}"), "the token's typ is not that of an access token"),
+        (parts(r#"{"alg":"none"}"#, "{}"), "the token's alg is not that of its key"),
+        // Padding is the usual cause.
+        (padded(0), "the token's header is not base64url without padding"),
+        (padded(1), "the token's payload is not base64url without padding"),
+        (padded(2), "the token's signature is not base64url without padding"),
         (Issuer::new("first").sign(&claims(NODE, 60)), "the token's signature does not verify"),
         (Issuer::new("other").sign(&claims(NODE, 60)), "the token's kid names no key"),
     ] {

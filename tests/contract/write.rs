@@ -345,6 +345,36 @@ async fn a_read_that_saw_nothing_is_503() {
 }
 
 /// Every item has a key, so one without attributes is none.
+/// The condition failed, and the item that comes back satisfies it: asking again would go on until the deadline.
+#[tokio::test]
+async fn a_store_that_contradicts_itself_is_asked_once() {
+    let proxied = Proxied::new().await;
+    for version in ["", r#","updated_at":{"S":"2025-12-23T23:16:10.419732Z"}"#, r#","updated_at":{"N":"7"}"#] {
+        let item = format!(r#"{{"id":{{"S":"{ID}"}},"node_id":{{"S":"{NODE}"}}{version}}}"#);
+        let failed = format!(
+            r#"{{"__type":"com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException","message":"x","Item":{item}}}"#
+        );
+        // A reply of the proxy lives as long as the process.
+        let failed: &'static str = failed.leak();
+        for body in [SET, REMOVE, READ] {
+            for tagged in [false, true] {
+                let request = proxied.function.put(body);
+                let request = if tagged { request.with("if-match", &format!("\"{AT}\"")) } else { request };
+                let response = proxied.call(&request, vec![Step::Respond(400, failed); 9]).await;
+                let has_tag = !tagged || version.contains(AT);
+                let expected = match (has_tag, body) {
+                    (true, _) => "503 store_unavailable",
+                    // What is asked for is what is stored.
+                    (false, REMOVE) => "200",
+                    (false, _) => "412 precondition_failed",
+                };
+                assert_eq!(response.outcome(), expected, "{body}, {version}, tagged: {tagged}");
+                assert_eq!(proxied.proxy.take_requests().len(), 1, "{body}, {version}, tagged: {tagged}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_item_without_attributes_is_absent() {
     let failed = r#"{"__type":"x#ConditionalCheckFailedException","Item":{}}"#;

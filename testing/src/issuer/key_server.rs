@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 pub enum Reply {
     Document(String),
     DocumentAfter(Duration, String),
+    /// A document in this content coding.
+    Encoded(&'static str, String),
     Status(u16),
     Redirect(String),
     Hang,
@@ -88,6 +90,10 @@ async fn reply(
         Reply::Document(document) => (StatusCode::OK, headers, document),
         Reply::DocumentAfter(delay, document) => {
             tokio::time::sleep(delay).await;
+            (StatusCode::OK, headers, document)
+        }
+        Reply::Encoded(coding, document) => {
+            headers.insert("content-encoding", coding.parse().unwrap());
             (StatusCode::OK, headers, document)
         }
         Reply::Status(status) => (StatusCode::from_u16(status).unwrap(), headers, String::new()),

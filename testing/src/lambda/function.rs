@@ -7,8 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use update_distributor::clients::Clients;
-use update_distributor::event::InvalidEvent;
-use update_distributor::handler::App;
+use update_distributor::handler::{App, InvocationError};
 use update_distributor::invocation::Invocation;
 use update_distributor::log::Level;
 
@@ -75,17 +74,17 @@ impl Function {
         self.raw(event.to_string().as_bytes()).await.expect("an HTTP event")
     }
 
-    pub async fn raw(&self, event: &[u8]) -> Result<Response, InvalidEvent> {
+    pub async fn raw(&self, event: &[u8]) -> Result<Response, InvocationError> {
         self.within(event, Duration::from_secs(30)).await
     }
 
     /// Sends an event with so much time left.
-    pub async fn within(&self, event: &[u8], left: Duration) -> Result<Response, InvalidEvent> {
+    pub async fn within(&self, event: &[u8], left: Duration) -> Result<Response, InvocationError> {
         self.until(event, Some(SystemTime::now() + left)).await
     }
 
     /// Sends an event with this deadline.
-    pub async fn until(&self, event: &[u8], deadline: Option<SystemTime>) -> Result<Response, InvalidEvent> {
+    pub async fn until(&self, event: &[u8], deadline: Option<SystemTime>) -> Result<Response, InvocationError> {
         let invocation = Invocation { request_id: "invocation-id".to_owned(), deadline, trace_root: None };
         let response = self.app.invoke(event, &invocation).await?;
         Ok(Response::read(&serde_json::from_slice(&response).expect("a response is JSON")))

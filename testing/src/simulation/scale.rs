@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use update_distributor::clock::Clock;
 use update_distributor::invocation::Invocation;
-use update_distributor::token::fetch::{Endpoint, FetchUrl};
-use update_distributor::token::key_store::{KeySource, KeyStore};
+use update_distributor::token::fetch::{Endpoint, FetchUrl, Fetcher};
+use update_distributor::token::jws::Jws;
+use update_distributor::token::key_store::CachedKeySet;
 
 use super::behavior::Responded;
 use super::network::{Message, response};
@@ -128,17 +129,19 @@ pub fn herd(herd: Herd) -> [Phase; 2] {
             all.spawn(async move {
                 sleep(Duration::from_secs(10) * instance / SCALING).await;
                 let url = FetchUrl::configured("https://issuer.example/jwks").expect("a URL");
-                let source = KeySource::Fetched(vec![Endpoint::Jwks(url)]);
-                let store = KeyStore::new(source, &SharedHttpConnector::new(issuer.clone()), &clock);
-                store.prepare(Instant::now() + START_BUDGET).await;
+                let set = Arc::new(CachedKeySet::new(Endpoint::Jwks(url)));
+                let fetcher = Fetcher { http: SharedHttpConnector::new(issuer.clone()), clock };
+                // A failure shows in the requests.
+                let _ = set.prepare(&fetcher, Instant::now() + START_BUDGET).await;
+                let jws = Jws::parse(&token().0).expect("a token");
                 while Instant::now() < end {
                     let deadline = Instant::now() + LEFT;
-                    let found = store.keys_for("https://issuer.example", None, deadline).await.is_ok();
+                    let found = set.verify(&jws, &fetcher, deadline).await.is_ok();
                     issuer.count(|second| {
                         second.requests += 1;
                         second.without_keys += u32::from(!found);
                     });
-                    store.finish_background_work(deadline).await;
+                    set.wait_for_fetch(deadline).await;
                     sleep(pause.mul_f64(0.5 + rng.f64())).await;
                 }
             });

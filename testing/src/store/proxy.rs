@@ -174,6 +174,7 @@ async fn connection(mut client: TcpStream, number: usize, shared: &Shared) -> Op
             Step::Pass => tokio::select! {
                 reply = forward => reply?,
                 () = shared.cut.notified() => return None,
+                () = closed(&client) => return None,
             },
             Step::ResetBefore => return None,
             Step::ResetAfter => {
@@ -214,6 +215,14 @@ async fn connection(mut client: TcpStream, number: usize, shared: &Shared) -> Op
             }
         };
         client.write_all(&reply).await.ok()?;
+    }
+}
+
+/// Waits until the client has closed the connection.
+async fn closed(client: &TcpStream) {
+    if matches!(client.peek(&mut [0]).await, Ok(1)) {
+        // It goes on sending.
+        std::future::pending().await
     }
 }
 
