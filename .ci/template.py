@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import sys
 
 from cfnlint.config import ConfigMixIn
 from cfnlint.decode.decode import decode_str
@@ -36,7 +37,12 @@ CHOICES = {
     "IsTraced": ("Tracing", ["PassThrough", "Active"]),
     "HasKmsKey": ("KmsKeyArn", ["", KEY]),
     "HasOtherIssuer": ("OtherTokenIssuer", ["", "acme.com"]),
+    "HasNamespace": ("MetricsNamespace", ["UpdateDistributor", ""]),
+    "IsGradual": ("DeploymentPreference", ["AllAtOnce", "Canary10Percent5Minutes"]),
+    "HasClosedEndpoint": ("DisableExecuteApiEndpoint", ["false", "true"]),
 }
+# Several conditions may ask for the same parameter.
+OPTIONS = dict(CHOICES.values())
 
 
 class NoManagedPolicies:
@@ -66,7 +72,8 @@ def translated(parameters):
 class Stack:
     """A translated template with the values of its parameters, as CloudFormation would see it."""
 
-    def __init__(self, **parameters):
+    def __init__(self, stack_name="stack", **parameters):
+        self.name = stack_name
         source = template()["Parameters"]
         self.parameters = {name: str(parameter.get("Default", "")) for name, parameter in source.items()}
         self.parameters |= {"TokenIssuer": "https://issuer.example", "TokenAudience": "distributors"} | parameters
@@ -116,7 +123,7 @@ class Stack:
             (name, argument), = value.items()
             match name:
                 case "Ref":
-                    pseudo = {"AWS::NoValue": None, "AWS::StackName": "stack", "AWS::Partition": "aws", "AWS::StackId": STACK_ID}
+                    pseudo = {"AWS::NoValue": None, "AWS::StackName": self.name, "AWS::Partition": "aws", "AWS::StackId": STACK_ID}
                     return pseudo.get(argument, self.parameters.get(argument, f"<{argument}>")) if argument != "AWS::NoValue" else None
                 case "Fn::GetAtt":
                     resource, attribute = argument if isinstance(argument, list) else argument.split(".")
@@ -142,7 +149,7 @@ class Stack:
                 case "Fn::Sub":
                     text = argument if isinstance(argument, str) else argument[0]
                     fixed = {"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "123456789012"}
-                    fixed |= {"AWS::StackName": "stack", "AWS::URLSuffix": "amazonaws.com", **self.parameters}
+                    fixed |= {"AWS::StackName": self.name, "AWS::URLSuffix": "amazonaws.com", **self.parameters}
                     fixed |= {} if isinstance(argument, str) else {name: str(self.resolve(item)) for name, item in argument[1].items()}
                     return re.sub(r"\$\{([^}]+)\}", lambda found: fixed.get(found[1], f"<{found[1]}>"), text)
         return {name: resolved for name, item in value.items() if (resolved := self.resolve(item)) is not None}
@@ -154,17 +161,23 @@ class Stack:
 def permissions(stack):
     """Every allowed action of the function's role with its resource and its condition."""
     roles = stack.of_type("AWS::IAM::Role")
-    assert sorted(roles) == ["CodeDeployServiceRole", "Role"], roles
-    assert "ManagedPolicyArns" not in roles["Role"], roles
-    assert stack.of_type("AWS::Lambda::Function")["Function"]["Role"] == "<Role.Arn>"
+    assert sorted(roles) == ["CodeDeployServiceRole", "ExecutionRole"], roles
+    assert "ManagedPolicyArns" not in roles["ExecutionRole"], roles
+    assert stack.of_type("AWS::Lambda::Function")["Function"]["Role"] == "<ExecutionRole.Arn>"
     assert stack.of_type("AWS::IAM::Policy") == {} and stack.of_type("AWS::IAM::ManagedPolicy") == {}
-    allowed = set()
-    for policy in roles["Role"]["Policies"]:
-        for statement in policy["PolicyDocument"]["Statement"]:
-            actions = statement["Action"]
-            for action in [actions] if isinstance(actions, str) else actions:
-                allowed.add((action, statement["Resource"], json.dumps(statement.get("Condition"))))
-    return allowed
+    policies = stack.of_type("AWS::IAM::RolePolicy").values()
+    assert {policy["RoleName"] for policy in policies} == {"<ExecutionRole>"}, policies
+    return set().union(*map(allowed, [*roles["ExecutionRole"]["Policies"], *policies]))
+
+
+def allowed(policy):
+    """What a policy of a role allows."""
+    found = set()
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            found.add((action, statement["Resource"], json.dumps(statement.get("Condition"))))
+    return found
 
 
 def expected_permissions(table, traced, key):
@@ -180,7 +193,7 @@ def expected_permissions(table, traced, key):
 
 def check_combination(values):
     """Returns what cfn-lint finds; everything else is asserted."""
-    parameters = dict(zip((name for name, _ in CHOICES.values()), values))
+    parameters = dict(zip(OPTIONS, values))
     if parameters["OtherTokenIssuer"]:
         parameters |= {"TokenIssuer": "", "TokenJwksUri": "https://acme.com/jwks"}
     stack = Stack(**parameters)
@@ -199,19 +212,55 @@ def check_combination(values):
     return stack.lint()
 
 
+def pairs(values):
+    """The pairs of values of two parameters in a combination."""
+    return set(itertools.combinations(enumerate(values), 2))
+
+
+def covering(combinations):
+    """Few combinations in which every pair of values of two parameters occurs."""
+    missing, chosen = set().union(*map(pairs, combinations)), []
+    while missing:
+        chosen.append(max(combinations, key=lambda values: len(pairs(values) & missing)))
+        missing -= pairs(chosen[-1])
+    return chosen
+
+
 def check_combinations():
     assert set(CHOICES) == set(template()["Conditions"]), "a condition whose two outcomes are not looked at"
-    combinations = list(itertools.product(*(values for _, values in CHOICES.values())))
+    every = list(itertools.product(*OPTIONS.values()))
+    # Each takes half a second: all of them where this is asked for, else those that have every pair.
+    combinations = every if "--all" in sys.argv else covering(every)
     rows = collections.Counter()
     with concurrent.futures.ProcessPoolExecutor() as pool:
-        for values, found in zip(combinations, pool.map(check_combination, combinations, chunksize=8)):
+        for values, found in zip(combinations, pool.map(check_combination, combinations, chunksize=2)):
             assert not found, (values, found)
-            parameters = dict(zip((name for name, _ in CHOICES.values()), values))
+            parameters = dict(zip(OPTIONS, values))
             rows[parameters["ExistingTableName"], parameters["Tracing"], parameters["KmsKeyArn"]] += 1
     for (table, tracing, key), count in rows.items():
         actions = ", ".join(sorted(action for action, _, _ in expected_permissions(table, tracing == "Active", key)))
         print(f"table {table or 'made':<9} tracing {tracing:<12} key {'given' if key else 'none':<6} {count} combinations: {actions}")
-    print(f"{len(combinations)} combinations of the conditions, each without a finding of cfn-lint")
+    print(f"{len(combinations)} of {len(every)} combinations of the conditions, each without a finding of cfn-lint")
+
+
+def check_existing_api():
+    """It has the alarms that the stack has of its own API, but for the API and the log that they watch."""
+    existing = yaml_parse((root / "docs/existing-api.yaml").read_text())
+    own = template()["Resources"]
+    for name in ["ServerErrorsAlarm", "LatencyAlarm", "ThrottledRequestsAlarm", "ThrottledRequests"]:
+        expected, found = copy.deepcopy(own[name]["Properties"]), copy.deepcopy(existing["Resources"][name]["Properties"])
+        for properties in [expected, found]:
+            for part in ["AlarmDescription", "Dimensions", "LogGroupName", "FilterPattern"]:
+                properties.pop(part, None)
+        assert found == expected, (name, found, expected)
+    watched = [existing["Resources"][name]["Properties"]["Dimensions"] for name in ["ServerErrorsAlarm", "LatencyAlarm"]]
+    assert watched == [[{"Name": "ApiId", "Value": {"Ref": "ApiId"}}]] * 2, watched
+    for name in ["AlarmTopicArn", "LatencyAlarmMilliseconds"]:
+        assert existing["Parameters"][name] == template()["Parameters"][name], name
+    api = lambda **parameters: json.dumps(Stack(**parameters).of_type("AWS::ApiGatewayV2::Api"))
+    assert '"disableExecuteApiEndpoint": true' in api(DisableExecuteApiEndpoint="true"), api(DisableExecuteApiEndpoint="true")
+    assert '"disableExecuteApiEndpoint": false' in api(), api()
+    print("an API that exists has the alarms of the stack's own, which can be closed")
 
 
 def references(value):
@@ -246,33 +295,195 @@ def reachable(resources, name):
 def check_table_is_made_last():
     resources = Stack().template["Resources"]
     assert "Table" not in reachable(resources, "Table")
-    # The dashboard does not exist without metrics, so that nothing can be made to wait for it.
-    assert set(resources) - reachable(resources, "Table") == {"Table", "Dashboard"}, set(resources) - reachable(resources, "Table")
+    assert set(resources) - reachable(resources, "Table") == {"Table"}, set(resources) - reachable(resources, "Table")
     assert resources["Table"]["DeletionPolicy"] == "RetainExceptOnCreate"
-    print("the table is made after all but the dashboard")
+    print("the table is made after all others")
+
+
+def function_configuration(stack):
+    """What a version of the function has, apart from its code."""
+    properties = dict(stack.of_type("AWS::Lambda::Function")["Function"])
+    # Neither is part of a version.
+    properties.pop("ReservedConcurrentExecutions", None)
+    properties.pop("Code")
+    return json.dumps(properties, sort_keys=True)
+
+
+def settings(stack):
+    return stack.resources["SettingsVersion"]["Properties"]["Content"]
+
+
+# Other values of each parameter than its default, and what is set with it.
+JWKS_URI = {"TokenJwksUri": "https://issuer.example/jwks"}
+CHANGES = [
+    {"TokenIssuer": "https://issuer.example, https://b.example"},
+    {"TokenIssuer": "https://issuer.example"},
+    JWKS_URI,
+    {"TokenIssuer": "", "OtherTokenIssuer": "https://issuer.example"} | JWKS_URI,
+    {"TokenIssuer": "", "OtherTokenIssuer": "acme.com"} | JWKS_URI,
+    {"TokenAudience": "other"},
+    {"TokenJwks": '{"keys":[]}'},
+    {"TokenScope": "distributors:write"},
+    {"TokenNodeClaim": ""},
+    {"TargetServer": "other"},
+    {"WebhookAllowPrivateHosts": "true"},
+    {"ThrottlingRateLimit": "7"},
+    {"ThrottlingBurstLimit": "7"},
+    {"DisableExecuteApiEndpoint": "true"},
+    {"ExistingTableName": "existing"},
+    {"ExistingTableName": "stack-distributors"},
+    {"DynamoDbEndpoint": "https://dynamodb.example"},
+    {"KmsKeyArn": KEY},
+    {"Architecture": "x86_64"},
+    {"MemorySize": "256"},
+    {"ReservedConcurrency": "7"},
+    {"Prime": "false"},
+    {"Tracing": "Active"},
+    {"SettingsRevision": "2"},
+    {"DeploymentPreference": "Linear10PercentEvery1Minute"},
+    {"LogRetentionInDays": "7"},
+    {"MetricsNamespace": ""},
+    {"MetricsNamespace": "Other"},
+    {"AlarmTopicArn": "arn:aws:sns:eu-central-1:123456789012:topic"},
+    {"LatencyAlarmMilliseconds": "7"},
+    *({"LogLevel": level, "LogFormat": format} for level in ["INFO", "DEBUG", "WARN", "ERROR"] for format in ["JSON", "Text"]),
+]
 
 
 def check_versions():
-    """Whatever changes the function changes its version, too, since the alias would stay at the old one."""
-    source = template()
-    used = references(source["Resources"]["Function"]) & set(source["Parameters"])
-    for name, condition in source["Conditions"].items():
-        if f'"{name}"' in json.dumps(source["Resources"]["Function"]):
-            used |= references(condition) & set(source["Parameters"])
-    # Neither is part of a version.
-    used -= {"ReservedConcurrency", "DeploymentPreference"}
-    assert references(source["Resources"]["SettingsVersion"]) & set(source["Parameters"]) == used, used
+    """Another configuration of the function has another version, since the alias would stay at the old one; and the same
+    configuration has the same, since Lambda refuses a version that differs in nothing."""
+    assert set().union(*CHANGES) == set(template()["Parameters"]), "a parameter that is never another"
+    stacks = [Stack(), *(Stack(**change) for change in CHANGES)]
+    changes, same = [{}, *CHANGES], 0
+    for (change, one), (other_change, other) in itertools.combinations(zip(changes, stacks), 2):
+        configuration = function_configuration(one) == function_configuration(other)
+        assert configuration == (settings(one) == settings(other)), (change, other_change, configuration)
+        same += configuration
     versions = Stack().of_type("AWS::Lambda::Version")
     assert [version["Description"] for version in versions.values()] == ["settings <SettingsVersion>"], versions
     (alias,) = Stack().of_type("AWS::Lambda::Alias").values()
     assert alias["FunctionVersion"] == f"<{list(versions)[0]}.Version>", alias
-    # Nor has any of them the same description as before.
-    names = {name: Stack(**{name: f"{Stack().parameters[name]}x"}) for name in used}
-    content = lambda stack: stack.resources["SettingsVersion"]["Properties"]["Content"]
-    same = [name for name, stack in names.items() if content(stack) == content(Stack())]
-    assert not same, same
     assert Stack().resources["Settings"]["Properties"]["Name"] == STACK_ID.rsplit("/", 1)[1]
-    print(f"{len(used)} parameters of the function, each makes a new version")
+    pairs = len(stacks) * (len(stacks) - 1) // 2
+    print(f"{pairs} pairs of settings: {same} with one configuration and one version, all others with two of each")
+
+
+# What CloudFormation makes anew when it changes; of others, only a new logical id does.
+REPLACED_BY = {"AWS::IAM::RolePolicy": ["PolicyName", "RoleName"], "AWS::Lambda::Version": ["Description"]}
+
+
+def update(before, after):
+    """The logical ids that an update makes or changes, in an order that their references allow."""
+    changed = {name for name, body in after.resources.items() if before.resources.get(name) != body}
+    # A version's description has the number of the settings.
+    if settings(before) != settings(after):
+        changed |= {name for name, body in after.resources.items() if body["Type"] in ["AWS::Lambda::Version", "AWS::Lambda::Alias"]}
+    order, source = [], after.template["Resources"]
+    while changed - set(order):
+        # The alias as early as its references allow: nothing else may be waited for by chance.
+        ready = [name for name in changed - set(order) if not (reachable(source, name) & changed) - set(order)]
+        order.append(min(ready, key=lambda name: (after.resources[name]["Type"] != "AWS::Lambda::Alias", name)))
+    return order
+
+
+def policies_of(stack, role):
+    """The policies of a role by logical id and name."""
+    found = {
+        (name, body["Properties"]["PolicyName"]): allowed(body["Properties"])
+        for name, body in stack.resources.items()
+        if body["Type"] == "AWS::IAM::RolePolicy" and body["Properties"]["RoleName"] == f"<{role}>"
+    }
+    inline = stack.resources[role]["Properties"]["Policies"] if role in stack.resources else []
+    return found | {(role, policy["PolicyName"]): allowed(policy) for policy in inline}
+
+
+def role_of(stack):
+    return stack.of_type("AWS::Lambda::Function")["Function"]["Role"].strip("<>").split(".")[0]
+
+
+def cut_off(before, after):
+    """The permissions that the version which serves lacks at some time of an update."""
+    missing = set()
+    granted = {role_of(before): policies_of(before, role_of(before))}
+    serving = before
+    for name in update(before, after):
+        type = after.resources[name]["Type"]
+        if type == "AWS::IAM::Role" and name == role_of(after):
+            # Its inline policies are changed at once; what is named otherwise goes.
+            kept = {key: value for key, value in granted.get(name, {}).items() if key[0] != name}
+            granted[name] = kept | {key: value for key, value in policies_of(after, name).items() if key[0] == name}
+        elif type == "AWS::IAM::RolePolicy":
+            role = role_of(after)
+            new = {key: value for key, value in policies_of(after, role).items() if key[0] == name}
+            # One with another name is made beside the old one, which is deleted after everything else.
+            granted[role] = granted.get(role, {}) | new
+        elif type == "AWS::Lambda::Alias":
+            serving = after
+        wanted = set().union(*policies_of(serving, role_of(serving)).values())
+        missing |= wanted - set().union(set(), *granted.get(role_of(serving), {}).values())
+    return missing
+
+
+OTHER_KEY = KEY.replace("8f2b", "9f2b")
+MOVES = [
+    ({}, {"ExistingTableName": "restored"}),
+    ({"ExistingTableName": "restored"}, {}),
+    ({"ExistingTableName": "one"}, {"ExistingTableName": "two"}),
+    ({}, {"KmsKeyArn": KEY}),
+    ({"KmsKeyArn": KEY}, {}),
+    ({"KmsKeyArn": KEY}, {"KmsKeyArn": OTHER_KEY}),
+    ({"KmsKeyArn": KEY}, {"ExistingTableName": "restored", "KmsKeyArn": OTHER_KEY}),
+    ({"Tracing": "Active"}, {"Tracing": "PassThrough"}),
+    ({}, {"Tracing": "Active"}),
+]
+
+
+def check_updates_cut_no_version_off():
+    """Until requests have moved to the new version, the old one has the permissions that it needs, and so has the new one
+    from then on."""
+    for before, after in MOVES:
+        missing = cut_off(Stack(**before), Stack(**after))
+        assert not missing, (before, after, missing)
+    order = update(Stack(), Stack(ExistingTableName="restored"))
+    kept = [name for name in order if re.fullmatch(r"TablePolicy|Function|FunctionVersion.*|FunctionAliaslive", name)]
+    print(f"another table: {', '.join(re.sub('Version.*', 'Version', name) for name in kept)}, and then the old policy is deleted")
+
+
+def metrics(stack):
+    """The metrics that a stack's alarms and dashboard look at or its filters write, by namespace and dimensions."""
+    found = set()
+    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
+        for metric in [alarm, *(part["MetricStat"]["Metric"] for part in alarm.get("Metrics", []) if "MetricStat" in part)]:
+            if "Namespace" in metric:
+                found.add((metric["Namespace"], json.dumps(metric.get("Dimensions"))))
+    for filter in stack.of_type("AWS::Logs::MetricFilter").values():
+        found |= {(part["MetricNamespace"], "null") for part in filter["MetricTransformations"]}
+    for dashboard in stack.of_type("AWS::CloudWatch::Dashboard").values():
+        text = dashboard["DashboardBody"]
+        for widget in json.loads(text)["widgets"]:
+            for metric in widget["properties"]["metrics"]:
+                if isinstance(metric[0], dict):
+                    found.add((re.search(r'\{"([^"]+)"', metric[0]["expression"])[1], "null"))
+                else:
+                    found.add((metric[0], json.dumps([part for part in metric[2:] if isinstance(part, str)])))
+    found.add((stack.of_type("AWS::Lambda::Function")["Function"]["Environment"]["Variables"]["METRICS_NAMESPACE"], "null"))
+    return found
+
+
+def check_stacks_share_nothing():
+    one, two = (metrics(Stack(name, DeploymentPreference="Canary10Percent5Minutes")) for name in ["production", "staging"])
+    # The platform's own metrics are told apart by the function or the API that the stack makes.
+    shared = {(space, dimensions) for space, dimensions in one & two if not (space.startswith("AWS/") and "<" in dimensions)}
+    assert not shared, shared
+    parameter = template()["Parameters"]["MetricsNamespace"]["AllowedPattern"]
+    longest = "N" * 126
+    assert re.fullmatch(parameter, longest) and not re.fullmatch(parameter, longest + "N")
+    (space,) = {space for space, _ in metrics(Stack("s" * 128, MetricsNamespace=longest)) if space.startswith("N")}
+    assert len(space) == 255, len(space)
+    environment = Stack(MetricsNamespace="").of_type("AWS::Lambda::Function")["Function"]["Environment"]["Variables"]
+    assert environment["METRICS_NAMESPACE"] == "", environment
+    print(f"{len(one)} metrics of a stack, none of another's: {', '.join(sorted(space for space, _ in one if not space.startswith('AWS/')))}")
 
 
 def check_settings_have_no_secret():
@@ -286,19 +497,31 @@ def check_settings_have_no_secret():
         assert "resolve" not in contents[-1] and version in contents[-1], contents[-1]
     assert contents[0] != contents[1], "another version of the secret makes a new version of the function"
     content = Stack(TokenJwksUri="https://a.example/jwks?key=SECRET").resources["SettingsVersion"]["Properties"]["Content"]
-    assert "TokenJwksUri https://a.example/jwks\n" in content and "SECRET" not in content, content
-    print("settings:", [line for line in contents[0].splitlines() if line.startswith("TokenJwks ")][0])
+    assert "TOKEN_JWKS_URI https://a.example/jwks\n" in content and "SECRET" not in content, content
+    print("settings:", [line for line in contents[0].splitlines() if line.startswith("TOKEN_JWKS ")][0])
 
 
 def check_gradual_deployment():
-    for preference, metrics in itertools.product(template()["Parameters"]["DeploymentPreference"]["AllowedValues"], ["UpdateDistributor", ""]):
-        stack = Stack(DeploymentPreference=preference, MetricsNamespace=metrics)
+    """An alarm stops a deployment in steps, and none stops the one that would end it."""
+    for preference, namespace in itertools.product(template()["Parameters"]["DeploymentPreference"]["AllowedValues"], ["UpdateDistributor", ""]):
+        stack = Stack(DeploymentPreference=preference, MetricsNamespace=namespace)
         (group,) = stack.of_type("AWS::CodeDeploy::DeploymentGroup").values()
         assert group["DeploymentConfigName"] == f"CodeDeployDefault.Lambda{preference}", group
-        alarms = [alarm["Name"] for alarm in group["AlarmConfiguration"]["Alarms"]]
-        expected = ["<ErrorsAlarm>"] + (["<InternalErrorAlarm>", "<KeysUnavailableAlarm>"] if metrics else [])
-        assert group["AlarmConfiguration"]["Enabled"] is True and alarms == expected, group
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"], group
+        if preference == "AllAtOnce":
+            # Empty, not absent: an absent one would leave the alarms of the deployment before.
+            assert group["AlarmConfiguration"] == {} and "DeploymentAlarm" not in stack.resources, group
+            continue
+        assert group["AlarmConfiguration"] == {"Enabled": True, "Alarms": [{"Name": "<DeploymentAlarm>"}]}, group
+        alarm = stack.of_type("AWS::CloudWatch::Alarm")["DeploymentAlarm"]
+        watched = {
+            (part["MetricStat"]["Metric"]["MetricName"], *(each["Value"] for each in part["MetricStat"]["Metric"]["Dimensions"]))
+            for part in alarm["Metrics"]
+            if "MetricStat" in part
+        }
+        codes = {("Requests", "internal_error"), ("Requests", "keys_unavailable")} if namespace else set()
+        assert watched == {("Errors", "<Function>")} | codes, watched
+        assert not alarm_state(alarm, [0, None]) and alarm_state(alarm, [None, 1]), alarm
 
 
 # What the gateway puts in for a variable, unescaped; where a caller or another service chooses the text, the worst of it.
@@ -377,7 +600,7 @@ def check_alarms():
         assert not left & set(codes) and "Dashboard" not in without.resources, left
     body = json.loads(Stack(MetricsNamespace="My/Space").resources["Dashboard"]["Properties"]["DashboardBody"])
     expression = body["widgets"][0]["properties"]["metrics"][0][0]["expression"]
-    assert expression.startswith("SEARCH('{\"My/Space\",code}"), expression
+    assert expression.startswith("SEARCH('{\"My/Space/stack\",code}"), expression
 
 
 def check_parameters():
@@ -420,6 +643,10 @@ def check_parameters():
         ("TokenNodeClaim", "node_id ", False),
         ("MetricsNamespace", "", True),
         ("MetricsNamespace", "AWS/Lambda", False),
+        ("MetricsNamespace", "AWS", False),
+        ("MetricsNamespace", "AWSome", True),
+        ("ExistingTableName", "a" * 122, True),
+        ("ExistingTableName", "a" * 123, False),
         ("KmsKeyArn", KEY, True),
         ("KmsKeyArn", "arn:aws:kms:eu-central-1:123456789012:alias/key", False),
         ("KmsKeyArn", KEY + " ", False),
@@ -455,6 +682,9 @@ def check_parameters():
 CHECKS = [
     check_parameters,
     check_versions,
+    check_updates_cut_no_version_off,
+    check_stacks_share_nothing,
+    check_existing_api,
     check_settings_have_no_secret,
     check_access_log_group,
     check_gradual_deployment,

@@ -8,8 +8,8 @@ pub mod version;
 
 mod decision;
 mod expression;
+mod failure;
 mod item;
-mod retry;
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ use crate::problem::{Code, Problem};
 use crate::update::{Access, Change, Update};
 use decision::{Decision, Proposal, decide, unavailable};
 use expression::{Expected, with_expressions};
+use failure::{Effect, Failure};
 use item::Attributes;
-use retry::{Effect, Failure};
 
 /// The limit for one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);

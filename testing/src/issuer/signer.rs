@@ -48,7 +48,12 @@ impl Signer {
 
     /// The same in every run, so that an input or a seed that was found means the same later.
     pub fn fixed() -> Self {
-        Self::Ed25519(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+        Self::seeded(7)
+    }
+
+    /// One of several that are the same in every run.
+    pub fn seeded(seed: u8) -> Self {
+        Self::Ed25519(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
     }
 
     /// The key with this algorithm, which is also its name.

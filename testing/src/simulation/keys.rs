@@ -66,6 +66,18 @@ struct IssuerPlan {
     weather: Vec<(u64, Weather)>,
     /// From when to when each key is published.
     keys: Vec<(u64, u64)>,
+    naming: Naming,
+}
+
+/// The `kid` of an issuer's keys and tokens.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Naming {
+    /// Each key has its own.
+    Own,
+    /// There is none.
+    Absent,
+    /// Every key has the same.
+    Same,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -248,15 +260,19 @@ fn issuer(rng: &mut Rng) -> IssuerPlan {
         ));
         from += *choose(rng, &[4 * SECOND, 20 * SECOND, 2 * MINUTE, 15 * MINUTE, 40 * MINUTE, 150 * MINUTE]);
     }
+    let naming = *choose(rng, &[Naming::Own, Naming::Own, Naming::Absent, Naming::Same]);
+    // Of keys without names of their own, no more are published at once than are tried for one token.
+    let overlaps: &[u64] =
+        if naming == Naming::Own { &[0, 0, 2 * MINUTE, 15 * MINUTE] } else { &[0, MINUTE, 2 * MINUTE] };
     let mut keys = vec![(0, u64::MAX)];
     let mut from = 0;
     for _ in 0..8 {
         from += *choose(rng, &[MINUTE, 12 * MINUTE, 30 * MINUTE, 60 * MINUTE]);
-        let until = from + *choose(rng, &[0, 0, 2 * MINUTE, 15 * MINUTE]);
+        let until = from + *choose(rng, overlaps);
         keys.last_mut().expect("one").1 = until;
         keys.push((from, u64::MAX));
     }
-    IssuerPlan { weather, keys }
+    IssuerPlan { weather, keys, naming }
 }
 
 impl IssuerPlan {
@@ -290,20 +306,32 @@ impl IssuerPlan {
 }
 
 /// A token of an issuer's key.
-fn signed(issuer: usize, key: Option<usize>) -> String {
-    type Tokens = BTreeMap<(usize, Option<usize>), String>;
+fn signed(issuer: usize, naming: Naming, key: Option<usize>) -> String {
+    type Tokens = BTreeMap<(usize, Naming, Option<usize>), String>;
     static TOKENS: OnceLock<Mutex<Tokens>> = OnceLock::new();
 
     let mut tokens = TOKENS.get_or_init(Mutex::default).lock().expect("nothing panics while it holds the lock");
     let sign = || {
         let claims = json!({"iss": ISSUERS[issuer], "aud": AUDIENCE, "exp": 4_000_000_000_u64, "node_id": NODE});
-        let header = json!({"alg": "EdDSA", "kid": kid(key)});
-        Signer::fixed().sign("EdDSA", &header, &claims)
+        signer(key).sign("EdDSA", &json!({"alg": "EdDSA", "kid": kid(naming, key)}), &claims)
     };
-    tokens.entry((issuer, key)).or_insert_with(sign).clone()
+    tokens.entry((issuer, naming, key)).or_insert_with(sign).clone()
 }
 
-fn kid(key: Option<usize>) -> String {
+fn signer(key: Option<usize>) -> Signer {
+    // A key for each, the same in every run.
+    Signer::seeded(key.map_or(u8::MAX, |key| u8::try_from(key).expect("few keys")))
+}
+
+fn kid(naming: Naming, key: Option<usize>) -> Option<String> {
+    match naming {
+        Naming::Own => Some(name(key)),
+        Naming::Absent => None,
+        Naming::Same => Some("key".to_owned()),
+    }
+}
+
+fn name(key: Option<usize>) -> String {
     key.map_or("unknown".to_owned(), |key| format!("key-{key}"))
 }
 
@@ -342,6 +370,12 @@ struct Known {
     failed: Option<u64>,
     fetches: usize,
     all_failures: usize,
+    /// When the last fetch ended, by the instance's clock.
+    ended: Option<u64>,
+    /// Whether the fetch under way is a refetch: the set is fresh, so that only a token which no key verifies causes it.
+    is_refetch: bool,
+    /// When the last refetch ended, by the instance's clock.
+    refetched: Option<u64>,
     /// When a freeze last met a document on its way.
     disturbed: Option<u64>,
 }
@@ -353,6 +387,18 @@ impl Known {
 
     fn is_fresh(&self, clock: u64) -> bool {
         self.set.as_ref().is_some_and(|(_, asked)| asked.abs_diff(clock) < FRESH)
+    }
+
+    fn end(&mut self, clock: u64) {
+        self.ended = Some(clock);
+        if std::mem::take(&mut self.is_refetch) {
+            self.refetched = Some(clock);
+        }
+    }
+
+    /// Whether the last fetch, or `None` of one, is too long ago to keep a refetch away.
+    fn may_refetch(last: Option<u64>, clock: u64) -> bool {
+        last.is_none_or(|last| last.abs_diff(clock) >= 10 * SECOND)
     }
 
     /// Whether a failure no longer keeps the next fetch away.
@@ -488,8 +534,8 @@ impl KeyNetwork {
             return Ok(response(200, body.to_string()));
         }
         let keys = published.iter().map(|key| {
-            let mut jwk = Signer::fixed().jwk();
-            jwk["kid"] = kid(Some(*key)).into();
+            let mut jwk = signer(Some(*key)).jwk();
+            jwk["kid"] = kid(plan.naming, Some(*key)).into();
             jwk
         });
         let body = json!({"keys": keys.collect::<Vec<_>>()}).to_string();
@@ -526,6 +572,9 @@ impl Document {
             let known = &mut state.issuers[issuer];
             known.in_flight += 1;
             known.fetches += usize::from(!is_set);
+            if !is_set {
+                known.is_refetch = !starting && known.is_fresh(clock);
+            }
             (!starting).then(|| known.clone())
         };
         if let Some(known) = known {
@@ -535,6 +584,9 @@ impl Document {
             if !is_set && !known.may_fetch(clock) {
                 world.violate("a fetch before its wait after a failure", issuer);
             }
+            if !is_set && known.is_refetch && !Known::may_refetch(known.refetched, clock) {
+                world.violate("two refetches in ten seconds", issuer);
+            }
         }
         Self { world: Arc::clone(world), issuer, sent, clock, over: false }
     }
@@ -542,8 +594,10 @@ impl Document {
     fn succeed(&mut self, keys: BTreeSet<usize>) {
         self.over = true;
         self.world.note(format!("{} returns keys {keys:?}", ISSUERS[self.issuer]));
+        let clock = self.world.clock();
         let mut state = self.world.lock();
         let known = &mut state.issuers[self.issuer];
+        known.end(clock);
         known.set = Some((keys, self.clock));
         (known.failures, known.failed) = (0, None);
     }
@@ -554,6 +608,7 @@ impl Document {
         let clock = self.world.clock();
         let mut state = self.world.lock();
         let known = &mut state.issuers[self.issuer];
+        known.end(clock);
         known.failures += 1;
         known.all_failures += 1;
         known.failed = Some(clock);
@@ -659,13 +714,13 @@ async fn invoke(world: Arc<World>, app: Arc<App>, token: Token) {
     let plan = &world.plan.issuers[issuer];
     let (sent, before) = (world.elapsed(), Seen::now(&world, issuer));
     let key = plan.choose(token.key, before.now);
-    let event = event(&signed(issuer, key), 0, None, "{}");
+    let event = event(&signed(issuer, plan.naming, key), 0, None, "{}");
     let deadline = SystemTime::UNIX_EPOCH + START + Duration::from_millis(before.clock + left);
     let invocation = Invocation { request_id: "invocation".to_owned(), deadline: Some(deadline), trace_root: None };
     let response = app.invoke(event.to_string().as_bytes(), &invocation).await.expect("an HTTP event");
     let Responded { status, .. } = Responded::read(&response);
     let (took, after) = (world.elapsed() - sent, Seen::now(&world, issuer));
-    world.note(format!("a token of {} with {} is answered {status} after {took} ms", ISSUERS[issuer], kid(key)));
+    world.note(format!("a token of {} with {} is answered {status} after {took} ms", ISSUERS[issuer], name(key)));
     {
         let mut state = world.lock();
         state.requests += 1;
@@ -716,6 +771,11 @@ fn broken_rules(plan: &Plan, exchange: &Exchange) -> Vec<&'static str> {
     rule(!(is_due && is_stale) || fetched, "a set of ten minutes is used and not fetched again");
     let had_set = before.known.usable(before.clock).is_some();
     rule(!is_due || had_set || fetched, "there is no set, and it is not fetched");
+    let may_refetch = is_due && Known::may_refetch(before.known.ended, before.clock);
+    rule(
+        !(may_refetch && had_set && !had_key) || fetched,
+        "a token that no key of the set verifies is refused without a refetch",
+    );
 
     // By the issuer's time, from here on.
     if !plan.jumps.is_empty() {
