@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import dynamodb
 from browser import page
@@ -37,10 +38,37 @@ def execute(browser, body, if_match=None):
     return status, shown, response.value
 
 
+# The color of a text, and that of the nearest element behind it which is not transparent.
+COLORS = """element => {
+  let behind = element;
+  while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+  return [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
+}"""
+
+
+def luminance(color):
+    """The relative luminance of a color (WCAG 2.2)."""
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in color]
+    return sum(weight * value for weight, value in zip([0.2126, 0.7152, 0.0722], linear))
+
+
+def contrast(element):
+    """The contrast of a text to what is behind it: 1 is invisible."""
+    colors = [[int(value) / 255 for value in re.findall(r"\d+", color)[:3]] for color in element.evaluate(COLORS)]
+    dark, light = sorted(map(luminance, colors))
+    return (light + 0.05) / (dark + 0.05)
+
+
 with local() as example, page(1500, 1300) as browser:
     browser.goto(example.url)
     operation = browser.locator("#operations-distributors-updateDistributor")
     operation.get_by_text("Update a distributor").first.wait_for()
+    badges = browser.locator(".info .title small pre.version").all()
+    contrasts = [round(contrast(badge), 1) for badge in badges]
+    assert len(badges) == 2 and min(contrasts) >= 3, contrasts
+    limits = {element.evaluate("element => getComputedStyle(element).maxHeight") for element in badges}
+    assert limits == {"none"}, limits
+    print(f"badges {[badge.inner_text() for badge in badges]}: contrast {contrasts}")
     operation.locator("button.try-out__btn").click()
 
     status, shown, response = execute(browser, SET)
