@@ -1,4 +1,4 @@
-"""Generates clients in Python, TypeScript and Rust from the description, and makes four calls with each to the local example."""
+"""Generates clients in Python, TypeScript and Rust from the description, and makes five calls with each to the local example."""
 
 import os
 import pathlib
@@ -66,5 +66,5 @@ with local() as example:
         environment |= {"URL": example.url, "TOKEN": example.token}
         result = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, cwd=pathlib.Path("/"))
         calls = result.stdout.split()
-        assert result.returncode == 0 and calls == ["set", "remove", "read", "422"], (language, result)
+        assert result.returncode == 0 and calls == ["set", "round-trip", "remove", "read", "422"], (language, result)
         print(f"the client in {language} is compiled, and has made the calls: {', '.join(calls)}")

@@ -56,3 +56,15 @@ except click.BadParameter:
     pass
 else:
     raise AssertionError("an empty value without quotes is taken by now")
+
+# README's line for x86_64 reaches both commands; what `sam deploy --guided` saves reaches only one.
+(line,) = re.findall(r"```toml\n(parameter_overrides = .*?)\n```", (root / "README.md").read_text())
+configuration = (root / "samconfig.toml").read_text().replace("[default.global.parameters]", f"[default.global.parameters]\n{line}")
+with tempfile.TemporaryDirectory() as folder:
+    file = pathlib.Path(folder) / "samconfig.toml"
+    file.write_text(configuration)
+    for command in ["build", "deploy"]:
+        with click.Context(deploy):
+            found = ConfigProvider(section="parameters")(file, "default", [command])
+        assert converted(found["parameter_overrides"]) == {"Architecture": "x86_64"}, (command, found)
+        print(f"sam {command}: {line}")

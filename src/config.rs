@@ -11,8 +11,8 @@ use rustls_native_certs::load_certs_from_paths;
 use thiserror::Error;
 use webpki::anchor_from_trusted_cert;
 
+use crate::canonical_url;
 use crate::clients::Aws;
-use crate::configured_url;
 use crate::excerpt::excerpt;
 use crate::log::Level;
 use crate::token::claims::{ClaimName, ClaimRules};
@@ -274,7 +274,7 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
     fn endpoint_url(&self, variable: &'static str) -> Result<String, ConfigError> {
         let text = self.required(variable)?;
         let fault = |fault: &str| ConfigError { variable, fault: fault.to_owned() };
-        let url = configured_url::parse(&text).map_err(|error| fault(&error.to_string()))?;
+        let url = canonical_url::parse(&text).map_err(|error| fault(&error.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(fault("must be a URL without query and fragment"));
         }
@@ -381,7 +381,9 @@ mod tests {
         assert_eq!(config.host_policy, HostPolicy::Public);
         assert!(config.prime);
         assert_eq!(config.metrics_namespace.as_deref(), Some("UpdateDistributor"));
-        let [Issuer { name, keys: Keys::Fetched(set) }] = &config.token_rules.issuers[..] else { panic!("of one issuer") };
+        let [Issuer { name, keys: Keys::Fetched(set) }] = &config.token_rules.issuers[..] else {
+            panic!("of one issuer")
+        };
         let Endpoint::Discovery { issuer, metadata } = &set.endpoint else { panic!("keys are found by discovery") };
         assert_eq!(name, issuer);
         assert_eq!(issuer, "https://issuer.example");
@@ -434,8 +436,8 @@ mod tests {
             ("https://issuer.example/?a", "must be a URL without query and fragment"),
             ("https://issuer.example/#", "must be a URL without query and fragment"),
             ("https://SECRET@b.example", "must not contain user information"),
-            ("https:///issuer.example", "must be written as a URL parser would write it"),
-            ("https://issuer.example, https://x.example/a/../b", "must be written as a URL parser would write it"),
+            ("https:///issuer.example", "must be in canonical form"),
+            ("https://issuer.example, https://x.example/a/../b", "must be in canonical form"),
         ] {
             check(&[("TOKEN_ISSUER", issuer)], &format!("TOKEN_ISSUER {fault}, {discovery}"));
         }
@@ -452,13 +454,16 @@ mod tests {
         for (uri, fault) in [
             ("http://a.example/?key=SECRET", "must be an https URL (http for this machine only)"),
             ("https://a:SECRET@a.example/", "must not contain user information"),
-            ("https:///jwks", "must be written as a URL parser would write it"),
+            ("https:///jwks", "must be in canonical form"),
         ] {
             check(&[("TOKEN_JWKS_URI", uri)], &format!("TOKEN_JWKS_URI {fault}"));
         }
         check(&[("TOKEN_JWKS", "{}")], "TOKEN_JWKS is not usable: not a JWK set: keys is missing");
         check(&[("TOKEN_JWKS", "{\"keys\":[]}")], "TOKEN_JWKS is not usable: no key in it can be used");
-        check(&[("TOKEN_JWKS", &format!("\u{feff}{JWKS}"))], "TOKEN_JWKS is not usable: not a JWK set: not a JSON object");
+        check(
+            &[("TOKEN_JWKS", &format!("\u{feff}{JWKS}"))],
+            "TOKEN_JWKS is not usable: not a JWK set: not a JSON object",
+        );
         check(&[("TOKEN_SCOPE", "a b")], "TOKEN_SCOPE is \"a b\" and should be one scope (RFC 6749, 3.3)");
         check(
             &[("TOKEN_NODE_CLAIM", "/a~2")],
@@ -480,7 +485,7 @@ mod tests {
                 ("a.example", "must be an absolute http or https URL"),
                 ("ftp://a.example", "must be an absolute http or https URL"),
                 ("http://", "must be an absolute http or https URL"),
-                ("http:///a.example", "must be written as a URL parser would write it"),
+                ("http:///a.example", "must be in canonical form"),
                 ("http://u:SECRET@a.example", "must not contain user information"),
                 ("http://a.example?SECRET", "must be a URL without query and fragment"),
                 ("http://a.example/#", "must be a URL without query and fragment"),

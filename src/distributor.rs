@@ -1,7 +1,6 @@
 //! The distributor as the API returns it.
 
 use serde::Serialize;
-use serde_json::Number;
 use uuid::Uuid;
 
 use crate::entity_tag::EntityTag;
@@ -41,7 +40,7 @@ pub struct StoredMeta {
     pub path: Option<String>,
     /// The name of the HTTP method, or what is stored where that is not the number of one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<NumberOrText>,
+    pub method: Option<IntegerOrText>,
     /// The credentials to send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentication: Option<StoredAuthentication>,
@@ -52,7 +51,7 @@ pub struct StoredMeta {
 pub struct StoredAuthentication {
     /// The number of the authentication scheme.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<NumberOrText>,
+    pub scheme: Option<IntegerOrText>,
     /// The user name of HTTP Basic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -64,12 +63,12 @@ pub struct StoredAuthentication {
     pub token: Option<String>,
 }
 
-/// A stored value that this function writes as a number.
+/// A stored value that this function writes as an integer.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub enum NumberOrText {
-    /// A number.
-    Number(Number),
-    /// A string, or a number that JSON readers would round.
+pub enum IntegerOrText {
+    /// An integer.
+    Integer(i64),
+    /// A string, or the digits of another number.
     Text(String),
 }

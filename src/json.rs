@@ -405,7 +405,9 @@ mod tests {
         check(b"{\"a\":\n \"caf\xe9\"}", NotUtf8, 2, 6);
         check(b"{\"a\":\"\xc3", NotUtf8, 1, 7);
         // UTF-16 and UTF-32, with and without a byte order mark.
-        for text in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}", b"{\0}\0", b"\0{\0}", b"{\0\0\0}\0\0\0", b"\0\0\0{\0\0\0}"] {
+        for text in
+            [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}", b"{\0}\0", b"\0{\0}", b"{\0\0\0}\0\0\0", b"\0\0\0{\0\0\0}"]
+        {
             check(text, NotUtf8, 1, 1);
         }
         check("{}x", AfterObject, 1, 3);

@@ -19,14 +19,22 @@
 //! | [`distributor`] | the distributor as it is returned |
 //! | [`update`] | what request, token and body hand to the store |
 //! | [`webhook`] | texts → `meta`, each part by its constructor |
-//! | [`invocation`], [`event`], [`json`], [`entity_tag`], [`hyphenated_uuid`], [`address`], [`secret`], [`clients`], [`clock`], [`configured_url`], [`error`], [`excerpt`] | shared foundations |
+//! | [`invocation`] | headers of an invocation → request id, deadline, trace |
+//! | [`event`] | bytes → the members of an event, unread |
+//! | [`json`] | bytes → JSON, read strictly |
+//! | [`entity_tag`], [`hyphenated_uuid`] | texts → tag, id |
+//! | [`address`] | whether an IP address is publicly reachable |
+//! | [`canonical_url`] | text → URL that a parser reads as it is written |
+//! | [`secret`] | a text that no format prints |
+//! | [`clients`], [`clock`] | the network and the time, which tests replace |
+//! | [`error`], [`excerpt`] | texts of errors, and untrusted texts, for the log |
 
 pub mod address;
 pub mod body;
+pub mod canonical_url;
 pub mod clients;
 pub mod clock;
 pub mod config;
-pub mod configured_url;
 pub mod distributor;
 pub mod entity_tag;
 pub mod error;

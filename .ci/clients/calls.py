@@ -1,4 +1,4 @@
-"""A set, a remove, a read and a 422 by the generated client."""
+"""A set, a round trip of the response, a remove, a read and a 422 by the generated client."""
 
 import os
 
@@ -19,6 +19,11 @@ meta = client.Meta(host="https://example.com222", path="/webhook", method=client
 found = update(client.Update(meta=meta))
 assert found.meta.method.actual_instance == "POST" and found.meta.authentication.type.actual_instance == 1, found
 print("set")
+
+again = update(client.Update.from_dict(found.to_dict()))
+assert again.meta == found.meta and again.updated_at > found.updated_at, again
+found = again
+print("round-trip")
 
 removed = update(client.Update(meta=None), if_match=f'"{found.updated_at}"')
 assert removed.meta is None and removed.updated_at > found.updated_at, removed

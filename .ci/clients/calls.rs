@@ -1,4 +1,4 @@
-//! A set, a remove, a read and a 422 by the generated client.
+//! A set, a round trip of the response, a remove, a read and a 422 by the generated client.
 
 use std::env;
 
@@ -44,12 +44,17 @@ async fn main() {
     let stored = set.meta.as_ref().unwrap();
     assert_eq!(stored.method.as_deref(), Some(&StoredMetaMethod::String("POST".to_owned())));
     let r#type = stored.authentication.as_ref().unwrap().r#type.as_deref();
-    assert_eq!(r#type, Some(&StoredAuthenticationType::Number(1.0)));
+    assert_eq!(r#type, Some(&StoredAuthenticationType::Integer(1)));
     println!("set");
 
-    let tag = format!("\"{}\"", set.updated_at.as_ref().unwrap());
+    let sent_back = serde_json::from_value(serde_json::to_value(&set).unwrap()).unwrap();
+    let again = caller.update(sent_back, None).await.unwrap();
+    assert!(again.meta == set.meta && again.updated_at > set.updated_at, "{again:?}");
+    println!("round-trip");
+
+    let tag = format!("\"{}\"", again.updated_at.as_ref().unwrap());
     let removed = caller.update(Update { meta: Some(None), ..Update::new() }, Some(&tag)).await.unwrap();
-    assert!(removed.meta.is_none() && removed.updated_at > set.updated_at, "{removed:?}");
+    assert!(removed.meta.is_none() && removed.updated_at > again.updated_at, "{removed:?}");
     println!("remove");
 
     assert_eq!(caller.update(Update::new(), None).await.unwrap(), removed);

@@ -1,6 +1,15 @@
-// A set, a remove, a read and a 422 by the generated client.
+// A set, a round trip of the response, a remove, a read and a 422 by the generated client.
 
-import { AuthenticationTypeEnum, Configuration, DistributorsApi, ResponseError, Update, InvalidBodyFromJSON } from "./index";
+import {
+  AuthenticationTypeEnum,
+  Configuration,
+  DistributorToJSON,
+  DistributorsApi,
+  InvalidBodyFromJSON,
+  ResponseError,
+  Update,
+  UpdateFromJSON,
+} from "./index";
 
 declare const process: { env: Record<string, string> };
 
@@ -21,8 +30,12 @@ async function main() {
   check(set.meta?.method === "POST" && set.meta.authentication?.type === 1, set);
   console.log("set");
 
-  const removed = await update({ meta: null }, `"${set.updatedAt}"`);
-  check(removed.meta === null && removed.updatedAt! > set.updatedAt!, removed);
+  const again = await update(UpdateFromJSON(DistributorToJSON(set)));
+  check(JSON.stringify(again.meta) === JSON.stringify(set.meta) && again.updatedAt! > set.updatedAt!, again);
+  console.log("round-trip");
+
+  const removed = await update({ meta: null }, `"${again.updatedAt}"`);
+  check(removed.meta === null && removed.updatedAt! > again.updatedAt!, removed);
   console.log("remove");
 
   const read = await update({});

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use crate::distributor::{Distributor, NumberOrText, StoredAuthentication, StoredMeta};
+use crate::distributor::{Distributor, IntegerOrText, StoredAuthentication, StoredMeta};
 use crate::update::Change;
 use crate::webhook::{Authentication, Meta, Method};
 
@@ -66,22 +66,22 @@ fn map<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a Attributes> {
 }
 
 /// Returns a stored method by its name. A stored name, and a number that is not a method's, are returned as they are.
-fn method(meta: &Attributes) -> Option<NumberOrText> {
+fn method(meta: &Attributes) -> Option<IntegerOrText> {
     let number = meta.get("method").and_then(|attribute| attribute.as_n().ok());
     match number.and_then(|number| Method::from_number(number.parse().ok()?).ok()) {
-        Some(method) => Some(NumberOrText::Text(method.name().to_owned())),
+        Some(method) => Some(IntegerOrText::Text(method.name().to_owned())),
         None => scalar(meta, "method"),
     }
 }
 
-fn scalar(attributes: &Attributes, name: &str) -> Option<NumberOrText> {
+fn scalar(attributes: &Attributes, name: &str) -> Option<IntegerOrText> {
     match attributes.get(name)? {
-        AttributeValue::N(number) => Some(match serde_json::from_str(number) {
-            Ok(number) => NumberOrText::Number(number),
-            // Numbers beyond those of an `f64` are returned as their digits.
-            Err(_) => NumberOrText::Text(number.clone()),
+        AttributeValue::N(number) => Some(match number.parse() {
+            Ok(integer) => IntegerOrText::Integer(integer),
+            // Another number is not one that this function writes: a client that expects an integer reads it as a text.
+            Err(_) => IntegerOrText::Text(number.clone()),
         }),
-        AttributeValue::S(text) => Some(NumberOrText::Text(text.clone())),
+        AttributeValue::S(text) => Some(IntegerOrText::Text(text.clone())),
         _ => None,
     }
 }
@@ -149,6 +149,8 @@ mod tests {
         check(m([("method", s("GET"))]), r#"{"method":"GET"}"#);
         check(m([("method", s("brew"))]), r#"{"method":"brew"}"#);
         check(m([("method", n("9"))]), r#"{"method":9}"#);
+        check(m([("method", n("1.5"))]), r#"{"method":"1.5"}"#);
+        check(m([("method", n("9223372036854775808"))]), r#"{"method":"9223372036854775808"}"#);
         check(m([("method", AttributeValue::Bool(true))]), "{}");
         check(m([("host", n("1")), ("path", s("/")), ("unknown", s("x"))]), r#"{"path":"/"}"#);
         check(m([("authentication", m([("type", n("1"))]))]), r#"{"authentication":{"type":1}}"#);

@@ -15,8 +15,8 @@ use url::{Host, Position, Url};
 
 use super::key_set::{FirstTen, KeySet, KeySetError, SkippedKey};
 use crate::address::is_this_machine;
+use crate::canonical_url::{self, InvalidUrl, has_user_information};
 use crate::clock::Clock;
-use crate::configured_url::{self, InvalidUrl, has_user_information};
 use crate::error::chain;
 use crate::excerpt::excerpt;
 use crate::json::without_byte_order_mark;
@@ -46,7 +46,7 @@ impl FetchUrl {
     ///
     /// The reason why it is refused.
     pub fn configured(text: &str) -> Result<Self, InvalidUrl> {
-        let url = configured_url::parse(text).map_err(|error| match error {
+        let url = canonical_url::parse(text).map_err(|error| match error {
             InvalidUrl::NotHttp => InvalidUrl::NotHttps,
             error => error,
         })?;
@@ -251,10 +251,7 @@ fn jwks_uri(text: &[u8], issuer: &str, metadata: &FetchUrl) -> Result<FetchUrl, 
     };
     let found_issuer = string("issuer", found.issuer)?;
     if found_issuer != issuer {
-        return Err(FetchErrorKind::OtherIssuer {
-            found: without_secrets(&found_issuer),
-            expected: issuer.to_owned(),
-        });
+        return Err(FetchErrorKind::OtherIssuer { found: without_secrets(&found_issuer), expected: issuer.to_owned() });
     }
     metadata.follow(&string("jwks_uri", found.jwks_uri)?).ok_or(FetchErrorKind::JwksUriNotAllowed)
 }
@@ -318,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configured_urls_are_https_or_local() {
+    fn canonical_urls_are_https_or_local() {
         use InvalidUrl::{NotHttps, UserInformation};
 
         for (url, expected) in [

@@ -309,9 +309,8 @@ mod tests {
         let usual = number(0xff, 256, 0xff);
         let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
         let ec = |x: &str, y: &str| format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
-        let zeros = |count: usize, number: &str| {
-            encode(&[vec![0; count], URL_SAFE_NO_PAD.decode(number).unwrap()].concat())
-        };
+        let zeros =
+            |count: usize, number: &str| encode(&[vec![0; count], URL_SAFE_NO_PAD.decode(number).unwrap()].concat());
         let oct =
             |alg: &str, length: usize| format!(r#"{{"kty":"oct","alg":"{alg}","k":"{}"}}"#, encode(&vec![7; length]));
         let any = |length: usize| format!(r#"{{"kty":"oct","k":"{}"}}"#, encode(&vec![7; length]));
@@ -342,7 +341,11 @@ mod tests {
             ("another y", ec(x, &encode(&[1; 31])), Some(NotOnCurve)),
             ("x too long", ec(&encode(&[1; 33]), y), Some(Invalid("x", "a coordinate of the curve"))),
             ("y too long", ec(x, &encode(&[1; 33])), Some(Invalid("y", "a coordinate of the curve"))),
-            ("x too short, y too long", ec(&encode(&[1; 31]), &encode(&[1; 33])), Some(Invalid("y", "a coordinate of the curve"))),
+            (
+                "x too short, y too long",
+                ec(&encode(&[1; 31]), &encode(&[1; 33])),
+                Some(Invalid("y", "a coordinate of the curve")),
+            ),
             ("empty coordinates", ec("", ""), Some(NotOnCurve)),
             ("leading zeros of coordinates", ec(&zeros(1, x), &zeros(40, y)), None),
             ("not on the curve", ec(y, x), Some(NotOnCurve)),

@@ -276,8 +276,10 @@ mod tests {
     #[test]
     fn keys_that_no_token_reaches_are_named() {
         // Numbers of keys of which only the presence matters.
-        let key = |members: &str, number: usize| format!(r#"{{"kty":"oct","k":"{}{number:04}"{members}}}"#, "A".repeat(84));
-        let keys = |members: &'static str, numbers: std::ops::Range<usize>| numbers.map(move |number| key(members, number));
+        let key =
+            |members: &str, number: usize| format!(r#"{{"kty":"oct","k":"{}{number:04}"{members}}}"#, "A".repeat(84));
+        let keys =
+            |members: &'static str, numbers: std::ops::Range<usize>| numbers.map(move |number| key(members, number));
         let (a, b) = (r#","kid":"a","alg":"HS256""#, r#","kid":"a","alg":"HS384""#);
         for (name, keys, expected) in [
             ("four", keys(a, 0..4).collect::<Vec<_>>(), vec![]),

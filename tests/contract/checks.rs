@@ -24,6 +24,9 @@ type Break = Box<dyn Fn(Request) -> Request>;
 /// A change of the event as it is sent, and the outcome.
 type Row<'a> = (&'a str, &'a dyn Fn(&mut Value), &'a str);
 
+/// A change of the event as this front end sends it, and the reason in the log.
+type Refused<'a> = (FrontEnd, &'a dyn Fn(&mut Value), &'a str);
+
 async fn check_events(function: &Function, front_end: FrontEnd, rows: &[Row<'_>]) {
     for (name, change, expected) in rows {
         let mut event = function.put("{}").event(front_end);
@@ -68,11 +71,7 @@ async fn every_front_end_gets_the_same_response() {
 async fn each_front_end_gets_the_form_that_it_reads() {
     let function = Function::new().await;
     for front_end in FRONT_ENDS {
-        let invocation = Invocation {
-            request_id: "id".to_owned(),
-            deadline: None,
-            trace_root: None,
-        };
+        let invocation = Invocation { request_id: "id".to_owned(), deadline: None, trace_root: None };
         let event = function.put("{}").event(front_end).to_string();
         // A front end that the function gets to know has to be added here, and to `FRONT_ENDS`.
         let (multi_value, described) = match Event::parse(event.as_bytes()).unwrap().front_end {
@@ -185,6 +184,11 @@ async fn method_path_and_headers_must_be_valid_in_http() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn lists_of_values_must_be_valid_in_http() {
+    let function = Function::new().await;
     check_events(
         &function,
         FrontEnd::RestApi,
@@ -259,13 +263,12 @@ async fn method_path_and_headers_must_be_valid_in_http() {
 async fn an_invalid_event_is_told_by_its_header_or_member() {
     let function = Function::new().await;
     let header = |name: &'static str, value: Value| move |event: &mut Value| event["headers"][name] = value.clone();
-    let lists = |name: &'static str, value: Value| {
-        move |event: &mut Value| event["multiValueHeaders"][name] = value.clone()
-    };
+    let lists =
+        |name: &'static str, value: Value| move |event: &mut Value| event["multiValueHeaders"][name] = value.clone();
     let long = "a ".repeat(1_000);
     let cut = format!("the header {:?} is not valid HTTP", &long[..256]);
     let long_name = |event: &mut Value| event["headers"][&long] = json!("SECRET");
-    let rows: [(FrontEnd, &dyn Fn(&mut Value), &str); 20] = [
+    let rows: [Refused<'_>; 20] = [
         (
             FrontEnd::HttpApi,
             &|event| event["requestContext"]["http"]["method"] = json!("SECRET "),
@@ -281,7 +284,11 @@ async fn an_invalid_event_is_told_by_its_header_or_member() {
             &|event| event["httpMethod"] = json!(7),
             "the event's method (httpMethod) is not valid HTTP",
         ),
-        (FrontEnd::HttpApi, &|event| event["rawPath"] = json!("/SECRET\n"), "the event's path (rawPath) is not valid HTTP"),
+        (
+            FrontEnd::HttpApi,
+            &|event| event["rawPath"] = json!("/SECRET\n"),
+            "the event's path (rawPath) is not valid HTTP",
+        ),
         (FrontEnd::RestApi, &|event| event["path"] = json!("/%ff"), "the event's path (path) is not valid HTTP"),
         (FrontEnd::LoadBalancer, &|event| event["path"] = json!(null), "the event's path (path) is not valid HTTP"),
         (FrontEnd::HttpApi, &|event| event["headers"] = json!("SECRET"), "the event's headers is not valid HTTP"),
@@ -625,7 +632,12 @@ async fn the_content_type_must_be_json() {
     assert_eq!(function.call(&function.put("{}").without("content-type")).await.outcome(), "200");
     // Sent twice, or joined to one by a gateway: the same response through each front end that does not hide one.
     for (name, first, second, detail) in [
-        ("content-type", "application/json", "application/json", "Content-Type was sent twice or has two values; it must have one"),
+        (
+            "content-type",
+            "application/json",
+            "application/json",
+            "Content-Type was sent twice or has two values; it must have one",
+        ),
         (
             "content-type",
             "application/json; charset=utf-8",

@@ -137,10 +137,7 @@ impl Cache {
     }
 
     async fn ask_with(&self, token: &str, left: u64) -> &'static str {
-        let jws = match Jws::parse(token) {
-            Ok(jws) => jws,
-            Err(_) => return "invalid",
-        };
+        let Ok(jws) = Jws::parse(token) else { return "invalid" };
         match self.set.verify(&jws, &self.fetcher, later(left)).await {
             Ok(()) => "verified",
             Err(TokenError::Invalid(InvalidToken::Unverified { .. })) => "refused",
@@ -294,7 +291,7 @@ async fn an_issuer_out_of_reach_is_asked_less_and_less_often_by_refetches_too() 
                     assert!(outcomes.iter().all(|outcome| *outcome == "refused"), "{name}: {reply:?}");
                     longest = longest.max(took);
                     fetches += cache.asked();
-                    advance(Duration::from_millis(1_000)).await;
+                    advance(Duration::from_secs(1)).await;
                 }
                 println!("{name}, {reply:?} for 300 s, {at_once} at once: {fetches} fetches, longest {longest:.1} s");
                 // At 0, 10, 20, 40, 80 and 160 s, since the wait after a failure is doubled.
@@ -351,11 +348,9 @@ async fn an_algorithm_that_no_set_can_have_fetches_nothing() {
 #[tokio::test(start_paused = true)]
 async fn one_fetch_serves_everyone_who_waits_for_it() {
     let (a, b) = (Key::new(Some("a")), Key::new(Some("b")));
-    for (age, reply, outcome, took) in [
-        (1, keys_after(300, &[&a, &b]), "verified", 0.3),
-        (1, Hang, "refused", 2.0),
-        (600, Hang, "refused", 2.0),
-    ] {
+    for (age, reply, outcome, took) in
+        [(1, keys_after(300, &[&a, &b]), "verified", 0.3), (1, Hang, "refused", 2.0), (600, Hang, "refused", 2.0)]
+    {
         let cache = Cache::aged(age, &[&a], std::slice::from_ref(&reply)).await;
         let asks = (0..20).map(|_| cache.ask(&b, 9_000));
         assert_eq!(seconds(join_all(asks)).await, (vec![outcome; 20], took), "{age}: {reply:?}");

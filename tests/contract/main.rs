@@ -21,6 +21,7 @@ mod model;
 mod openapi;
 mod process;
 mod readme;
+mod runbook;
 mod runtime;
 mod simulation;
 mod stateful;

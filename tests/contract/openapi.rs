@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use update_distributor::distributor::{NumberOrText, StoredAuthentication, StoredMeta};
+use update_distributor::distributor::{IntegerOrText, StoredAuthentication, StoredMeta};
 use update_distributor::problem::Code;
 use update_distributor::webhook::{Method, Scheme};
 
@@ -175,7 +175,7 @@ fn every_member_and_every_choice_is_described() {
     let text = || Some("x".to_owned());
     // Complete literals: a new member has to be added here, and then to the description and to README.
     let authentication = StoredAuthentication {
-        scheme: Some(NumberOrText::Number(1.into())),
+        scheme: Some(IntegerOrText::Integer(1)),
         username: text(),
         password: text(),
         token: text(),
@@ -183,7 +183,7 @@ fn every_member_and_every_choice_is_described() {
     let meta = StoredMeta {
         host: text(),
         path: text(),
-        method: Some(NumberOrText::Text("GET".to_owned())),
+        method: Some(IntegerOrText::Text("GET".to_owned())),
         authentication: Some(authentication),
     };
     let meta = serde_json::to_value(meta).unwrap();

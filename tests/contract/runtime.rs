@@ -243,9 +243,8 @@ async fn end_at_work(end: End, concurrency: usize) {
     let answered = outcomes.iter().filter(|outcome| *outcome == "200").count();
     let (status, lines) = instance.process.end().await;
     let of_level = |level: &str| lines.iter().filter(|line| line.contains(&format!("\"level\":\"{level}\""))).count();
-    let row = format!(
-        "{end:?}, {concurrency} at once: {at_work} at work, {written} written, {answered} answered, {status}"
-    );
+    let row =
+        format!("{end:?}, {concurrency} at once: {at_work} at work, {written} written, {answered} answered, {status}");
     println!("{row}");
     assert_eq!((written, answered), (at_work, at_work), "{row}");
     let (exit, fatal) = if end == End::Sigterm { (Some(0), 0) } else { (Some(1), 1) };

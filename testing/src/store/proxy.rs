@@ -222,7 +222,7 @@ async fn connection(mut client: TcpStream, number: usize, shared: &Shared) -> Op
 async fn closed(client: &TcpStream) {
     if matches!(client.peek(&mut [0]).await, Ok(1)) {
         // It goes on sending.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

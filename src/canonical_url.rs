@@ -1,4 +1,4 @@
-//! URLs of the configuration.
+//! URLs in the form in which a URL parser writes them.
 
 use thiserror::Error;
 use url::Url;
@@ -16,7 +16,7 @@ pub enum InvalidUrl {
     #[error("must not contain user information")]
     UserInformation,
     /// A URL parser reads it as another text, so it may not be what was meant.
-    #[error("must be written as a URL parser would write it")]
+    #[error("must be in canonical form")]
     NotCanonical,
 }
 
