@@ -12,10 +12,12 @@
 
 use std::error::Error;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -159,7 +161,9 @@ async fn serve(api: &RuntimeApi, app: &App, mut stopping: watch::Receiver<bool>)
             Ok(next) => {
                 failures = 0;
                 if let Some((headers, event)) = next {
-                    respond(api, app, &headers, &event).await;
+                    let responding = respond(api, app, &headers, &event, &mut stopping);
+                    // A panic has its line, and must fail only its own invocation.
+                    let _ = AssertUnwindSafe(responding).catch_unwind().await;
                 }
             }
             // A poll can be closed after a long wait, as when the process was frozen. It had no invocation.
@@ -179,7 +183,7 @@ async fn serve(api: &RuntimeApi, app: &App, mut stopping: watch::Receiver<bool>)
 }
 
 /// Responds to one invocation, and does what it leaves to be done before the next poll.
-async fn respond(api: &RuntimeApi, app: &App, headers: &HeaderMap, event: &[u8]) {
+async fn respond(api: &RuntimeApi, app: &App, headers: &HeaderMap, event: &[u8], stopping: &mut watch::Receiver<bool>) {
     let Some((id, invocation)) = headers.get(REQUEST_ID).zip(Invocation::from_headers(headers)) else {
         error!("an invocation without {REQUEST_ID} was dropped: there is no way to respond to it");
         return;
@@ -194,7 +198,11 @@ async fn respond(api: &RuntimeApi, app: &App, headers: &HeaderMap, event: &[u8])
     if let Err(error) = posted.unwrap_or(Err(RuntimeError::TimedOut)) {
         error!("the {} could not be delivered: {error}", outcome.name());
     }
-    app.finish_background_work(&invocation).await;
+    tokio::select! {
+        () = app.finish_background_work(&invocation) => {}
+        // There is no next request that would need it.
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
 }
 
 /// The outcome of an invocation, as reported to the Runtime API.
