@@ -1,13 +1,12 @@
 //! The bytes of the request's body → the change of `meta`, or every error.
 
 use std::borrow::Cow;
-use std::error::Error;
 
 use crate::json::{self, Json, Malformed};
 use crate::problem::{Code, InvalidMember, Problem};
 use crate::update::Change;
 use crate::webhook::{
-    Authentication, Host, HostPolicy, Meta, Method, Password, Path, Scheme, Token, UnknownScheme, Username,
+    Authentication, Host, HostPolicy, InvalidValue, Meta, Method, Password, Path, Scheme, Token, Username,
 };
 
 /// Members of a distributor that are returned and cannot be set. They are ignored, so that a client can send back what
@@ -81,8 +80,7 @@ impl Reader {
                     let method = value.map(|value| match value {
                         Json::String(method) => Method::from_name(method),
                         Json::Number(number) => Method::from_number(*number),
-                        // Neither an integer nor a name: the detail is the same for all of them.
-                        _ => Method::from_name(""),
+                        _ => Err(InvalidValue::UnknownMethod),
                     });
                     meta.method = method.and_then(|method| self.record_error(META, name, method));
                 }
@@ -103,13 +101,15 @@ impl Reader {
         let number = members.iter().find(|(name, _)| name == "type").and_then(|(_, value)| not_null(value));
         let scheme = number.map(|value| match value {
             Json::Number(number) => Scheme::from_number(*number),
-            _ => Err(UnknownScheme),
+            _ => Err(InvalidValue::UnknownScheme),
         });
         let mut authentication = Authentication { scheme: None, username: None, password: None, token: None };
         for (name, value) in members {
             let value = not_null(value);
             match name.as_ref() {
-                "type" => authentication.scheme = scheme.and_then(|scheme| self.record_error(parent, name, scheme)),
+                "type" => {
+                    authentication.scheme = scheme.clone().and_then(|scheme| self.record_error(parent, name, scheme));
+                }
                 "username" => {
                     let is_basic = scheme == Some(Ok(Scheme::Basic));
                     let username = |text: &str| if is_basic { Username::basic(text) } else { Username::new(text) };
@@ -133,12 +133,12 @@ impl Reader {
         Some(authentication)
     }
 
-    fn string<T, E: Error>(
+    fn string<T>(
         &mut self,
         parent: &str,
         name: &str,
         value: Option<&Json<'_>>,
-        parse: impl FnOnce(&str) -> Result<T, E>,
+        parse: impl FnOnce(&str) -> Result<T, InvalidValue>,
     ) -> Option<T> {
         let Json::String(text) = value? else {
             self.error(pointer(parent, name), "must be a string");
@@ -147,7 +147,7 @@ impl Reader {
         self.record_error(parent, name, parse(text))
     }
 
-    fn record_error<T, E: Error>(&mut self, parent: &str, name: &str, result: Result<T, E>) -> Option<T> {
+    fn record_error<T>(&mut self, parent: &str, name: &str, result: Result<T, InvalidValue>) -> Option<T> {
         result.map_err(|error| self.error(pointer(parent, name), error.to_string())).ok()
     }
 

@@ -34,7 +34,14 @@ pub fn parse(text: &str) -> Result<Url, InvalidUrl> {
     if has_user_information(&url) {
         return Err(InvalidUrl::UserInformation);
     }
-    if canonical(text).as_deref() == Some(url.as_str()) { Ok(url) } else { Err(InvalidUrl::NotCanonical) }
+    if is_canonical(text, &url) { Ok(url) } else { Err(InvalidUrl::NotCanonical) }
+}
+
+/// Returns whether a text differs from what its parser makes of it, `url`, by no more than the case of scheme and host, a
+/// default port or a missing final `/`.
+#[must_use]
+pub fn is_canonical(text: &str, url: &Url) -> bool {
+    canonical(text).as_deref() == Some(url.as_str())
 }
 
 /// Returns whether a URL has a user name or a password.

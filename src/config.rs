@@ -44,10 +44,16 @@ pub struct Config {
 
 /// A setting that is missing or wrong: the variable, and what is wrong with it.
 #[derive(Debug, Error, PartialEq)]
-#[error("{variable} {fault}")]
+#[error("{variable} {reason}")]
 pub struct ConfigError {
     variable: &'static str,
-    fault: String,
+    reason: String,
+}
+
+impl ConfigError {
+    fn new(variable: &'static str, reason: impl Into<String>) -> Self {
+        Self { variable, reason: reason.into() }
+    }
 }
 
 impl Config {
@@ -57,11 +63,9 @@ impl Config {
     ///
     /// That variable, without its value where it may be secret.
     pub fn from_env(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, ConfigError> {
-        let env = Env(env);
+        let env = Env(&env);
         let table_name = env.required("TABLE_NAME")?;
-        if !is_table_name(&table_name) {
-            return Err(invalid("TABLE_NAME", &table_name, "the name or ARN of a DynamoDB table"));
-        }
+        let table_name = checked("TABLE_NAME", table_name, is_table_name, "the name or ARN of a DynamoDB table")?;
         let mut names = env.list("TOKEN_ISSUER")?;
         let mut known = HashSet::new();
         names.retain(|name| known.insert(name.clone()));
@@ -77,9 +81,8 @@ impl Config {
             names.into_iter().map(|name| Issuer { name, keys: keys.clone() }).collect()
         };
         let scope = env.optional("TOKEN_SCOPE")?;
-        if let Some(scope) = scope.as_ref().filter(|scope| !is_scope(scope)) {
-            return Err(invalid("TOKEN_SCOPE", scope, "one scope (RFC 6749, 3.3)"));
-        }
+        let scope =
+            scope.map(|scope| checked("TOKEN_SCOPE", scope, is_scope, "one scope (RFC 6749, 3.3)")).transpose()?;
         let node_claim = match env.or_default("TOKEN_NODE_CLAIM", "node_id")? {
             Some(claim) => Some(ClaimName::parse(&claim).ok_or_else(|| {
                 invalid("TOKEN_NODE_CLAIM", &claim, "the name of a claim or a JSON pointer (RFC 6901)")
@@ -87,20 +90,15 @@ impl Config {
             None => None,
         };
         let target_server = env.optional("TARGET_SERVER")?.unwrap_or_else(|| "integration".to_owned());
-        if target_server.chars().any(char::is_control) {
-            return Err(invalid("TARGET_SERVER", &target_server, "a value that a header can contain"));
-        }
+        let target_server =
+            checked("TARGET_SERVER", target_server, is_field_value, "a value that a header can contain")?;
         let private_hosts = env.boolean("WEBHOOK_ALLOW_PRIVATE_HOSTS", false)?;
         let prime = env.boolean("PRIME", true)?;
-        let metrics_namespace = env.or_default("METRICS_NAMESPACE", "UpdateDistributor")?;
-        if let Some(namespace) = metrics_namespace.as_ref().filter(|namespace| !is_namespace(namespace)) {
-            return Err(invalid(
-                "METRICS_NAMESPACE",
-                namespace,
-                "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and space, not AWS/...",
-            ));
-        }
-        let is_on_demand = Platform::is_on_demand(&env.0);
+        let namespace = env.or_default("METRICS_NAMESPACE", "UpdateDistributor")?;
+        let expected = "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and space, not AWS/...";
+        let metrics_namespace =
+            namespace.map(|namespace| checked("METRICS_NAMESPACE", namespace, is_namespace, expected)).transpose()?;
+        let is_on_demand = Platform::is_on_demand(env.0);
         let aws = env.aws()?;
         Ok(Self {
             table_name,
@@ -122,7 +120,7 @@ impl Config {
 ///
 /// The variable that is wrong, without an endpoint's value; `AWS_REGION` where there is no region.
 pub fn aws(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Aws, ConfigError> {
-    Env(env).aws()
+    Env(&env).aws()
 }
 
 /// The platform's own variables: the form of the log, and the number of concurrent invocations. Unknown values count as
@@ -141,7 +139,7 @@ impl Platform {
     pub fn from_env(env: impl Fn(&'static str) -> Option<OsString>) -> Self {
         let text = |name| env(name).and_then(|value| value.into_string().ok());
         Self {
-            log_level: text("AWS_LAMBDA_LOG_LEVEL").and_then(|level| Level::from_name(&level)).unwrap_or(Level::Info),
+            log_level: text("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(Level::Info),
             log_json: !text("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("text")),
             concurrency: text("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok()).unwrap_or(1).max(1),
         }
@@ -161,28 +159,27 @@ impl Platform {
     pub fn runtime_api(env: impl Fn(&'static str) -> Option<OsString>) -> Result<Uri, ConfigError> {
         const VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
 
-        let value = Env(env).required(VARIABLE)?;
+        let value = Env(&env).required(VARIABLE)?;
         let uri = value.parse::<Uri>().ok().filter(|uri| uri.authority().is_some());
         uri.ok_or_else(|| invalid(VARIABLE, &value, "a host and port"))
     }
 }
 
-struct Env<F>(F);
+struct Env<'a>(&'a dyn Fn(&'static str) -> Option<OsString>);
 
-impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
+impl Env<'_> {
     fn is_set(&self, variable: &'static str) -> bool {
         (self.0)(variable).is_some_and(|value| !value.is_empty())
     }
 
     /// Returns the value as it is set: empty or not, with white space around it or not.
     fn untrimmed(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
-        let fault = |fault: &str| ConfigError { variable, fault: fault.to_owned() };
         let Some(value) = (self.0)(variable) else {
             return Ok(None);
         };
-        let value = value.into_string().map_err(|_| fault("is not UTF-8"))?;
+        let value = value.into_string().map_err(|_| ConfigError::new(variable, "is not UTF-8"))?;
         if !value.is_empty() && value.trim().is_empty() {
-            return Err(fault("consists of white space"));
+            return Err(ConfigError::new(variable, "consists of white space"));
         }
         Ok(Some(value))
     }
@@ -190,9 +187,7 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
     /// Returns the value as it is set: empty or not.
     fn raw(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         match self.untrimmed(variable)? {
-            Some(value) if value.trim() != value => {
-                Err(ConfigError { variable, fault: "has white space around its value".to_owned() })
-            }
+            Some(value) if value.trim() != value => Err(ConfigError::new(variable, "has white space around its value")),
             value => Ok(value),
         }
     }
@@ -205,18 +200,18 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
     fn list(&self, variable: &'static str) -> Result<Vec<String>, ConfigError> {
         let value = self.untrimmed(variable)?.unwrap_or_default();
         if value.is_empty() {
-            return Err(ConfigError { variable, fault: "is not set".to_owned() });
+            return Err(ConfigError::new(variable, "is not set"));
         }
         let entries: Vec<_> = value.split(',').map(|entry| entry.trim().to_owned()).collect();
         if entries.iter().any(String::is_empty) {
-            return Err(ConfigError { variable, fault: "has an empty entry".to_owned() });
+            return Err(ConfigError::new(variable, "has an empty entry"));
         }
         Ok(entries)
     }
 
     fn required(&self, variable: &'static str) -> Result<String, ConfigError> {
         let value = self.optional(variable)?;
-        value.ok_or_else(|| ConfigError { variable, fault: "is not set".to_owned() })
+        value.ok_or_else(|| ConfigError::new(variable, "is not set"))
     }
 
     /// Returns a setting that an empty value turns off.
@@ -239,10 +234,8 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
                 self.optional("AWS_DEFAULT_REGION").map_err(|error| ConfigError { variable: "AWS_REGION", ..error })?
             }
         };
-        let region = region.ok_or_else(|| ConfigError { variable: "AWS_REGION", fault: "is not set".to_owned() })?;
-        if !is_region(&region) {
-            return Err(invalid("AWS_REGION", &region, "a region: letters, digits and -"));
-        }
+        let region = region.ok_or_else(|| ConfigError::new("AWS_REGION", "is not set"))?;
+        let region = checked("AWS_REGION", region, is_region, "a region: letters, digits and -")?;
         self.require_authorities()?;
         Ok(Aws { region, endpoint_url })
     }
@@ -268,15 +261,14 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
             return Ok(());
         }
         let cause = found.errors.first().map_or("nothing in PEM form".to_owned(), ToString::to_string);
-        Err(ConfigError { variable, fault: format!("has no certificate that can be read: {}", excerpt(&cause)) })
+        Err(ConfigError::new(variable, format!("has no certificate that can be read: {}", excerpt(&cause))))
     }
 
     fn endpoint_url(&self, variable: &'static str) -> Result<String, ConfigError> {
         let text = self.required(variable)?;
-        let fault = |fault: &str| ConfigError { variable, fault: fault.to_owned() };
-        let url = canonical_url::parse(&text).map_err(|error| fault(&error.to_string()))?;
+        let url = canonical_url::parse(&text).map_err(|error| ConfigError::new(variable, error.to_string()))?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(fault("must be a URL without query and fragment"));
+            return Err(ConfigError::new(variable, "must be a URL without query and fragment"));
         }
         Ok(url.into())
     }
@@ -292,7 +284,21 @@ impl<F: Fn(&'static str) -> Option<OsString>> Env<F> {
 }
 
 fn invalid(variable: &'static str, value: &str, expected: &str) -> ConfigError {
-    ConfigError { variable, fault: format!("is {value:?} and should be {expected}") }
+    ConfigError::new(variable, format!("is {value:?} and should be {expected}"))
+}
+
+/// Returns a value that keeps to the rule of its variable.
+fn checked(
+    variable: &'static str,
+    value: String,
+    is_valid: fn(&str) -> bool,
+    expected: &str,
+) -> Result<String, ConfigError> {
+    if is_valid(&value) { Ok(value) } else { Err(invalid(variable, &value, expected)) }
+}
+
+fn is_field_value(value: &str) -> bool {
+    !value.chars().any(char::is_control)
 }
 
 fn is_table_name(name: &str) -> bool {
@@ -316,33 +322,32 @@ fn is_namespace(namespace: &str) -> bool {
 }
 
 /// Returns the keys of all issuers, where they are not discovered.
-fn inline_or_uri<F: Fn(&'static str) -> Option<OsString>>(env: &Env<F>) -> Result<Keys, ConfigError> {
-    let fault = |variable, fault: String| ConfigError { variable, fault };
+fn inline_or_uri(env: &Env<'_>) -> Result<Keys, ConfigError> {
     match (env.optional("TOKEN_JWKS_URI")?, env.untrimmed("TOKEN_JWKS")?.filter(|set| !set.is_empty())) {
-        (Some(_), Some(_)) => Err(fault("TOKEN_JWKS_URI", "and TOKEN_JWKS are both set; set one of them".to_owned())),
+        (Some(_), Some(_)) => Err(ConfigError::new("TOKEN_JWKS_URI", "and TOKEN_JWKS are both set; set one of them")),
         (Some(uri), None) => match FetchUrl::configured(&uri) {
             Ok(url) => Ok(Keys::Fetched(Arc::new(CachedKeySet::new(Endpoint::Jwks(url))))),
-            Err(error) => Err(fault("TOKEN_JWKS_URI", error.to_string())),
+            Err(error) => Err(ConfigError::new("TOKEN_JWKS_URI", error.to_string())),
         },
         (None, jwks) => match KeySet::inline(jwks.unwrap_or_default().as_bytes()) {
             Ok(keys) => Ok(Keys::Inline(Arc::new(keys))),
-            Err(error) => Err(fault("TOKEN_JWKS", format!("is not usable: {error}"))),
+            Err(error) => Err(ConfigError::new("TOKEN_JWKS", format!("is not usable: {error}"))),
         },
     }
 }
 
 /// Returns an issuer whose keys are found by `OpenID` Connect Discovery 1.0, 4.
 fn discovered(name: &str) -> Result<Issuer, ConfigError> {
-    let fault = |fault: &str| {
+    let invalid = |reason: &str| {
         let when = "where neither TOKEN_JWKS_URI nor TOKEN_JWKS is set";
-        ConfigError { variable: "TOKEN_ISSUER", fault: format!("{fault}, {when}") }
+        ConfigError::new("TOKEN_ISSUER", format!("{reason}, {when}"))
     };
-    FetchUrl::configured(name).map_err(|error| fault(&error.to_string()))?;
+    FetchUrl::configured(name).map_err(|error| invalid(&error.to_string()))?;
     if name.contains(['?', '#']) {
-        return Err(fault("must be a URL without query and fragment"));
+        return Err(invalid("must be a URL without query and fragment"));
     }
     let text = format!("{}/.well-known/openid-configuration", name.strip_suffix('/').unwrap_or(name));
-    let metadata = FetchUrl::configured(&text).map_err(|error| fault(&error.to_string()))?;
+    let metadata = FetchUrl::configured(&text).map_err(|error| invalid(&error.to_string()))?;
     let endpoint = Endpoint::Discovery { issuer: name.to_owned(), metadata };
     Ok(Issuer { name: name.to_owned(), keys: Keys::Fetched(Arc::new(CachedKeySet::new(endpoint))) })
 }
@@ -469,6 +474,11 @@ mod tests {
             &[("TOKEN_NODE_CLAIM", "/a~2")],
             "TOKEN_NODE_CLAIM is \"/a~2\" and should be the name of a claim or a JSON pointer (RFC 6901)",
         );
+        for namespace in ["AWS/x", "AWS/", "a\\b"] {
+            let expected = "a CloudWatch namespace: at most 255 of A-Z a-z 0-9 . - _ / # : and space, not AWS/...";
+            let error = format!("METRICS_NAMESPACE is {namespace:?} and should be {expected}");
+            check(&[("METRICS_NAMESPACE", namespace)], &error);
+        }
         check(&[("PRIME", "1")], "PRIME is \"1\" and should be true or false");
         check(
             &[("WEBHOOK_ALLOW_PRIVATE_HOSTS", "yes")],

@@ -3,11 +3,76 @@
 //! Callers read the texts of the errors. None repeats a password or token.
 
 use percent_encoding::percent_decode_str;
+use strum::VariantArray;
 use thiserror::Error;
 use url::{Host as UrlHost, Url};
 
 use crate::address;
+use crate::canonical_url::{has_user_information, is_canonical};
 use crate::secret::Secret;
+
+/// The reason why a value of the body is refused: every text about a member that a caller can read, but for those of
+/// [`body`](crate::body) on wrong types, and on members that are unknown or missing.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum InvalidValue {
+    /// It is longer than this.
+    #[error("must be at most {max_chars} characters")]
+    TooLong {
+        /// The limit, in characters.
+        max_chars: usize,
+    },
+    /// It has a character of the Unicode category Cc.
+    #[error("must have no control characters")]
+    ControlCharacter,
+    /// It is a user name of HTTP Basic with a colon.
+    #[error("must have no : where type is 1 (RFC 7617)")]
+    Colon,
+    /// It is not the number of a [`Scheme`].
+    #[error("must be the integer 1 (Basic) or 2 (Token)")]
+    UnknownScheme,
+    /// It is neither the number nor the name of a [`Method`].
+    #[error("must be one of the integers 1 (GET), 2 (POST), 3 (PUT), 4 (PATCH) and 5 (DELETE), or one of these names")]
+    UnknownMethod,
+    /// It is not an absolute URL, or its host is not valid.
+    #[error("must be an absolute http or https URL with a valid host")]
+    NotUrl,
+    /// Its scheme is neither `http` nor `https`.
+    #[error("must be an absolute http or https URL")]
+    OtherScheme,
+    /// It has a user name or a password.
+    #[error("must not have user information")]
+    UserInformation,
+    /// It has more than scheme, host and port.
+    #[error("must have no path, query or fragment")]
+    MoreThanHost,
+    /// Port 0 cannot be connected to.
+    #[error("must have a port from 1 to 65535")]
+    PortZero,
+    /// Its name is too long, or has a label that is too long or has other characters.
+    #[error("must have a host name of at most 253 characters in labels of 1 to 63 letters, digits, - or _")]
+    HostName,
+    /// It is private by its name or its address.
+    #[error("must be a publicly reachable host")]
+    NotPublic,
+    /// URL parsers would write it in this way.
+    #[error("must be in canonical form: {0}")]
+    NotCanonical(String),
+    /// `//` would start an authority (RFC 3986, 4.2).
+    #[error("must start with one /")]
+    PathStart,
+    /// It has a `#` or a `\`.
+    #[error("must have no fragment and no backslash")]
+    FragmentOrBackslash,
+    /// It has a `%` without two hexadecimal digits.
+    #[error("must have two hexadecimal digits after every %")]
+    Escape,
+    /// It has a control character, encoded or not.
+    #[error("must have no control character, encoded or not")]
+    EncodedControlCharacter,
+    /// URL parsers would write it in another way, which is not a valid path.
+    #[error("must be in canonical form: without dot segments, and percent-encoded where a URL requires it")]
+    NoCanonicalForm,
+}
 
 /// The stored configuration. Every member is optional; an empty one is valid.
 #[derive(Debug)]
@@ -47,7 +112,7 @@ impl Username {
     /// # Errors
     ///
     /// The rule that it breaks.
-    pub fn new(text: &str) -> Result<Self, InvalidCredential> {
+    pub fn new(text: &str) -> Result<Self, InvalidValue> {
         credential(text, Self::MAX_CHARS).map(Self)
     }
 
@@ -56,8 +121,8 @@ impl Username {
     /// # Errors
     ///
     /// The rule that it breaks.
-    pub fn basic(text: &str) -> Result<Self, InvalidCredential> {
-        if text.contains(':') { Err(InvalidCredential::Colon) } else { Self::new(text) }
+    pub fn basic(text: &str) -> Result<Self, InvalidValue> {
+        if text.contains(':') { Err(InvalidValue::Colon) } else { Self::new(text) }
     }
 
     /// Returns the user name as it was sent.
@@ -83,7 +148,7 @@ impl<const MAX_CHARS: usize> Credential<MAX_CHARS> {
     /// # Errors
     ///
     /// The rule that it breaks.
-    pub fn new(text: &str) -> Result<Self, InvalidCredential> {
+    pub fn new(text: &str) -> Result<Self, InvalidValue> {
         credential(text, MAX_CHARS).map(Secret::new).map(Self)
     }
 
@@ -94,36 +159,18 @@ impl<const MAX_CHARS: usize> Credential<MAX_CHARS> {
     }
 }
 
-fn credential(text: &str, max_chars: usize) -> Result<String, InvalidCredential> {
+fn credential(text: &str, max_chars: usize) -> Result<String, InvalidValue> {
     if text.chars().count() > max_chars {
-        Err(InvalidCredential::TooLong { max_chars })
+        Err(InvalidValue::TooLong { max_chars })
     } else if text.chars().any(char::is_control) {
-        Err(InvalidCredential::ControlCharacter)
+        Err(InvalidValue::ControlCharacter)
     } else {
         Ok(text.to_owned())
     }
 }
 
-/// The reason why a text is not a [`Username`], [`Password`] or [`Token`].
-#[derive(Debug, Error, PartialEq)]
-pub enum InvalidCredential {
-    /// It is longer than this.
-    #[error("must be at most {max_chars} characters")]
-    TooLong {
-        /// The limit, in characters.
-        max_chars: usize,
-    },
-    /// It has a character of the Unicode category Cc.
-    #[error("must have no control characters")]
-    ControlCharacter,
-    /// It is a user name of HTTP Basic with a colon.
-    #[error("must have no : where type is 1 (RFC 7617)")]
-    Colon,
-}
-
 /// The authentication scheme of a webhook, `authentication.type` of the API.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(test, derive(strum::EnumCount))]
+#[derive(Clone, Copy, Debug, PartialEq, VariantArray)]
 pub enum Scheme {
     /// 1: HTTP Basic (RFC 7617).
     Basic,
@@ -132,16 +179,13 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Every scheme.
-    pub const ALL: [Self; 2] = [Self::Basic, Self::Token];
-
     /// Returns the scheme with this number.
     ///
     /// # Errors
     ///
-    /// [`UnknownScheme`].
-    pub fn from_number(number: f64) -> Result<Self, UnknownScheme> {
-        Self::ALL.into_iter().find(|scheme| is(number, scheme.number())).ok_or(UnknownScheme)
+    /// It has another number.
+    pub fn from_number(number: f64) -> Result<Self, InvalidValue> {
+        Self::VARIANTS.iter().copied().find(|scheme| is(number, scheme.number())).ok_or(InvalidValue::UnknownScheme)
     }
 
     /// Returns its number, as it is stored.
@@ -162,11 +206,6 @@ impl Scheme {
         }
     }
 }
-
-/// The number of a [`Scheme`] was expected.
-#[derive(Clone, Copy, Debug, Error, PartialEq)]
-#[error("must be the integer 1 (Basic) or 2 (Token)")]
-pub struct UnknownScheme;
 
 /// The HTTP method that a request may ask for. (What an item may hold is less certain; see `distributor`.)
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,18 +228,18 @@ impl Method {
     ///
     /// # Errors
     ///
-    /// [`UnknownMethod`].
-    pub fn from_number(number: f64) -> Result<Self, UnknownMethod> {
-        Self::ALL.into_iter().find(|method| is(number, method.number)).ok_or(UnknownMethod)
+    /// It has another number.
+    pub fn from_number(number: f64) -> Result<Self, InvalidValue> {
+        Self::ALL.into_iter().find(|method| is(number, method.number)).ok_or(InvalidValue::UnknownMethod)
     }
 
     /// Returns the method with this name, so that a client can send back what it received.
     ///
     /// # Errors
     ///
-    /// [`UnknownMethod`].
-    pub fn from_name(name: &str) -> Result<Self, UnknownMethod> {
-        Self::ALL.into_iter().find(|method| method.name == name).ok_or(UnknownMethod)
+    /// It has another name.
+    pub fn from_name(name: &str) -> Result<Self, InvalidValue> {
+        Self::ALL.into_iter().find(|method| method.name == name).ok_or(InvalidValue::UnknownMethod)
     }
 
     /// Returns its number, as it is stored.
@@ -215,11 +254,6 @@ impl Method {
         self.name
     }
 }
-
-/// The number or the name of a [`Method`] was expected.
-#[derive(Debug, Error, PartialEq)]
-#[error("must be one of the integers 1 (GET), 2 (POST), 3 (PUT), 4 (PATCH) and 5 (DELETE), or one of these names")]
-pub struct UnknownMethod;
 
 /// Returns whether a JSON number is this integer.
 fn is(number: f64, integer: u8) -> bool {
@@ -248,40 +282,34 @@ impl Host {
     /// # Errors
     ///
     /// The first rule that it breaks, with the canonical form if that is all.
-    pub fn new(text: &str, host_policy: HostPolicy) -> Result<Self, InvalidHost> {
+    pub fn new(text: &str, host_policy: HostPolicy) -> Result<Self, InvalidValue> {
         if text.chars().count() > Self::MAX_CHARS {
-            return Err(InvalidHost::TooLong);
+            return Err(InvalidValue::TooLong { max_chars: Self::MAX_CHARS });
         }
-        let url = Url::parse(text).map_err(|_| InvalidHost::NotUrl)?;
+        let url = Url::parse(text).map_err(|_| InvalidValue::NotUrl)?;
         let ("http" | "https", Some(host)) = (url.scheme(), url.host()) else {
-            return Err(InvalidHost::OtherScheme);
+            return Err(InvalidValue::OtherScheme);
         };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(InvalidHost::UserInformation);
+        if has_user_information(&url) {
+            return Err(InvalidValue::UserInformation);
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err(InvalidHost::MoreThanHost);
+            return Err(InvalidValue::MoreThanHost);
         }
         if url.port() == Some(0) {
-            return Err(InvalidHost::PortZero);
+            return Err(InvalidValue::PortZero);
         }
-        // A default port is not part of what the parser makes of the URL.
-        let canonical = url.origin().ascii_serialization();
-        let default_port = if url.scheme() == "http" { ":80" } else { ":443" };
-        let lower = text.to_ascii_lowercase();
-        let given = lower.strip_suffix('/').unwrap_or(&lower);
-        let is_canonical = given == canonical || given.strip_suffix(default_port) == Some(&canonical);
         let has_valid_name = match host {
             UrlHost::Domain(name) => is_name(name.strip_suffix('.').unwrap_or(name)),
             UrlHost::Ipv4(_) | UrlHost::Ipv6(_) => true,
         };
         if !has_valid_name {
-            Err(InvalidHost::Name)
+            Err(InvalidValue::HostName)
         } else if host_policy == HostPolicy::Public && !is_public(&host) {
             // Before the spelling: the advice on that would be refused next.
-            Err(InvalidHost::NotPublic)
-        } else if !is_canonical {
-            Err(InvalidHost::NotCanonical(canonical))
+            Err(InvalidValue::NotPublic)
+        } else if !is_canonical(text, &url) {
+            Err(InvalidValue::NotCanonical(url.origin().ascii_serialization()))
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -292,38 +320,6 @@ impl Host {
     pub fn into_string(self) -> String {
         self.0
     }
-}
-
-/// The reason why a text is not a [`Host`].
-#[derive(Debug, Error, PartialEq)]
-pub enum InvalidHost {
-    /// The limit is arbitrary.
-    #[error("must be at most 2048 characters")]
-    TooLong,
-    /// It is not an absolute URL, or its host is not valid.
-    #[error("must be an absolute http or https URL with a valid host")]
-    NotUrl,
-    /// Its scheme is neither `http` nor `https`.
-    #[error("must be an absolute http or https URL")]
-    OtherScheme,
-    /// It has a user name or a password.
-    #[error("must not have user information")]
-    UserInformation,
-    /// It has more than scheme, host and port.
-    #[error("must have no path, query or fragment")]
-    MoreThanHost,
-    /// Port 0 cannot be connected to.
-    #[error("must have a port from 1 to 65535")]
-    PortZero,
-    /// Its name is too long, or has a label that is too long or has other characters.
-    #[error("must have a host name of at most 253 characters in labels of 1 to 63 letters, digits, - or _")]
-    Name,
-    /// It is private by its name or its address.
-    #[error("must be a publicly reachable host")]
-    NotPublic,
-    /// URL parsers would write it in this way.
-    #[error("must be in canonical form: {0}")]
-    NotCanonical(String),
 }
 
 /// Returns whether a name has the lengths of RFC 1035, 2.3.4, and only the letters, digits, `-` and `_` of names in use.
@@ -363,9 +359,9 @@ impl Path {
     /// # Errors
     ///
     /// The first rule that it breaks, with the canonical form if that is all.
-    pub fn new(text: &str) -> Result<Self, InvalidPath> {
+    pub fn new(text: &str) -> Result<Self, InvalidValue> {
         Self::check(text)?;
-        let url = Url::parse(&format!("http://host{text}")).map_err(|_| InvalidPath::NoCanonicalForm)?;
+        let url = Url::parse(&format!("http://host{text}")).map_err(|_| InvalidValue::NoCanonicalForm)?;
         let (path, query) =
             (&url[url::Position::BeforePath..url::Position::AfterPath], &url[url::Position::AfterPath..]);
         // The URL standard encodes it in paths; the `url` crate does not yet.
@@ -373,28 +369,28 @@ impl Path {
         if plain == *text {
             Ok(Self(text.to_owned()))
         } else if Self::check(&plain).is_ok() {
-            Err(InvalidPath::NotCanonical(plain))
+            Err(InvalidValue::NotCanonical(plain))
         } else {
-            Err(InvalidPath::NoCanonicalForm)
+            Err(InvalidValue::NoCanonicalForm)
         }
     }
 
     /// Checks the rules that need no URL parser.
-    fn check(text: &str) -> Result<(), InvalidPath> {
+    fn check(text: &str) -> Result<(), InvalidValue> {
         if text.chars().count() > Self::MAX_CHARS {
-            return Err(InvalidPath::TooLong);
+            return Err(InvalidValue::TooLong { max_chars: Self::MAX_CHARS });
         }
         if !text.starts_with('/') || text.starts_with("//") {
-            return Err(InvalidPath::Start);
+            return Err(InvalidValue::PathStart);
         }
         if text.contains(['#', '\\']) {
-            return Err(InvalidPath::FragmentOrBackslash);
+            return Err(InvalidValue::FragmentOrBackslash);
         }
         if text.split('%').skip(1).any(|rest| !starts_with_hex_octet(rest)) {
-            return Err(InvalidPath::Escape);
+            return Err(InvalidValue::Escape);
         }
         if percent_decode_str(text).decode_utf8_lossy().chars().any(char::is_control) {
-            return Err(InvalidPath::ControlCharacter);
+            return Err(InvalidValue::EncodedControlCharacter);
         }
         Ok(())
     }
@@ -406,40 +402,12 @@ impl Path {
     }
 }
 
-/// The reason why a text is not a [`Path`].
-#[derive(Debug, Error, PartialEq)]
-pub enum InvalidPath {
-    /// The limit is arbitrary.
-    #[error("must be at most 2048 characters")]
-    TooLong,
-    /// `//` would start an authority (RFC 3986, 4.2).
-    #[error("must start with one /")]
-    Start,
-    /// It has a `#` or a `\`.
-    #[error("must have no fragment and no backslash")]
-    FragmentOrBackslash,
-    /// It has a `%` without two hexadecimal digits.
-    #[error("must have two hexadecimal digits after every %")]
-    Escape,
-    /// It has a control character, encoded or not.
-    #[error("must have no control character, encoded or not")]
-    ControlCharacter,
-    /// URL parsers would write it in this way.
-    #[error("must be in canonical form: {0}")]
-    NotCanonical(String),
-    /// URL parsers would write it in another way, which is not a valid path.
-    #[error("must be in canonical form: without dot segments, and percent-encoded where a URL requires it")]
-    NoCanonicalForm,
-}
-
 fn starts_with_hex_octet(text: &str) -> bool {
     matches!(text.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
 mod tests {
-    use strum::EnumCount as _;
-
     use super::*;
 
     #[test]
@@ -528,10 +496,10 @@ mod tests {
             ("/a?b c", "/a?b%20c"),
             ("/<a>", "/%3Ca%3E"),
         ] {
-            assert_eq!(Path::new(path).err(), Some(InvalidPath::NotCanonical((*plain).to_owned())));
+            assert_eq!(Path::new(path).err(), Some(InvalidValue::NotCanonical((*plain).to_owned())));
         }
         // Its plain spelling would be refused next.
-        assert_eq!(Path::new("/a/..//b").err(), Some(InvalidPath::NoCanonicalForm));
+        assert_eq!(Path::new("/a/..//b").err(), Some(InvalidValue::NoCanonicalForm));
     }
 
     #[test]
@@ -552,10 +520,9 @@ mod tests {
         for number in [1, 2] {
             assert_eq!(Scheme::from_number(f64::from(number)).unwrap().number(), number);
         }
-        assert_eq!(Scheme::ALL.len(), Scheme::COUNT);
-        for scheme in Scheme::ALL {
-            assert_eq!(Scheme::from_number(f64::from(scheme.number())), Ok(scheme));
-            assert!(UnknownScheme.to_string().contains(&scheme.number().to_string()), "{scheme:?}");
+        for scheme in Scheme::VARIANTS {
+            assert_eq!(Scheme::from_number(f64::from(scheme.number())), Ok(*scheme));
+            assert!(InvalidValue::UnknownScheme.to_string().contains(&scheme.number().to_string()), "{scheme:?}");
         }
     }
 }

@@ -75,9 +75,9 @@ impl Line {
         let timestamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
         if json {
             line.field("timestamp", timestamp);
-            line.field("level", level.name());
+            line.field("level", <&str>::from(level));
         } else {
-            line.text.extend_from_slice(format!("{timestamp} {}", level.name()).as_bytes());
+            line.text.extend_from_slice(format!("{timestamp} {}", <&str>::from(level)).as_bytes());
         }
         line
     }

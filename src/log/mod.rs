@@ -9,6 +9,7 @@ mod metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::event::InvalidEvent;
@@ -20,9 +21,10 @@ pub use line::Writer;
 use metrics::Metrics;
 
 /// The level of the log, as Lambda names it.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, EnumString, IntoStaticStr, PartialEq, PartialOrd, VariantArray)]
+#[strum(ascii_case_insensitive, serialize_all = "UPPERCASE")]
 pub enum Level {
-    /// As `Debug`: there is nothing below it.
+    /// Same as `Debug`; nothing is logged below that level.
     Trace,
     /// Also the lines of libraries at info and above.
     Debug,
@@ -34,33 +36,6 @@ pub enum Level {
     Error,
     /// Only why the process ends.
     Fatal,
-}
-
-impl Level {
-    /// Returns the level of this name, compared case-insensitively.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_uppercase().as_str() {
-            "TRACE" => Self::Trace,
-            "DEBUG" => Self::Debug,
-            "INFO" => Self::Info,
-            "WARN" => Self::Warn,
-            "ERROR" => Self::Error,
-            "FATAL" => Self::Fatal,
-            _ => return None,
-        })
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Trace => "TRACE",
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Warn => "WARN",
-            Self::Error => "ERROR",
-            Self::Fatal => "FATAL",
-        }
-    }
 }
 
 /// The lines of invocations: requests, and events that are not HTTP.
@@ -155,11 +130,13 @@ mod tests {
 
     #[test]
     fn a_level_is_found_by_its_name() {
-        for level in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Fatal] {
-            assert_eq!(Level::from_name(level.name()), Some(level));
-            assert_eq!(Level::from_name(&level.name().to_lowercase()), Some(level));
+        let names: Vec<&str> = Level::VARIANTS.iter().map(|level| (*level).into()).collect();
+        assert_eq!(names, ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]);
+        for (name, level) in names.iter().zip(Level::VARIANTS) {
+            assert_eq!(name.parse(), Ok(*level));
+            assert_eq!(name.to_lowercase().parse(), Ok(*level));
         }
-        assert_eq!(Level::from_name("OFF"), None);
+        assert!("OFF".parse::<Level>().is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Failed calls: the effect that each may have had, and whether another attempt may succeed.
 
-use std::error::Error;
+use std::error::Error as StdError;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
@@ -9,11 +9,13 @@ use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_runtime_api::client::result::DispatchFailure;
 use hyper_util::client::legacy;
+use thiserror::Error;
 
 use crate::error::sources;
 
 /// A failed attempt, without the text of its error: that may contain the whole request.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{code}{}", status.map(|status| format!(", status {status}")).unwrap_or_default())]
 pub struct Failure {
     /// The code of the store's error, or the kind of failure if the store did not respond.
     pub code: String,
@@ -80,7 +82,7 @@ fn dispatch_effect(failure: &DispatchFailure, error: &SdkError<UpdateItemError>)
         Some(_) => Effect::Unknown,
         None if failure.is_io() || failure.is_timeout() => Effect::Unknown,
         // Without an error of the HTTP client, it was the SDK that failed, before anything was sent.
-        None => match sources(error).find_map(<dyn Error>::downcast_ref) {
+        None => match sources(error).find_map(<dyn StdError>::downcast_ref) {
             // The endpoint cannot be resolved, or the request cannot be built: another attempt would fail in the same way.
             Some(CredentialsError::InvalidConfiguration(_)) | None => Effect::Refused,
             Some(_) => Effect::NotAttempted,

@@ -8,7 +8,7 @@ pub mod version;
 
 mod decision;
 mod expression;
-mod failure;
+pub mod failure;
 mod item;
 
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct StoreCalls {
 
 /// What is known of the attempts of one request so far.
 #[derive(Debug, Default)]
-struct Attempts {
+struct Uncertainty {
     /// Whether one that failed may have been carried out, or may still be.
     may_have_arrived: bool,
     /// Whether one had no response. Its connection may have died while the process was frozen, as may others that were
@@ -84,16 +84,9 @@ struct Attempts {
 /// The failure of the priming call.
 #[derive(Debug, Error)]
 pub enum PrimeError {
-    /// The call failed in another way than by its condition.
-    #[error("{code}{}: {cause}", status.map(|status| format!(", status {status}")).unwrap_or_default())]
-    Failed {
-        /// The code of the store's error, or the kind of failure.
-        code: String,
-        /// The HTTP status, if the store responded.
-        status: Option<u16>,
-        /// The text of the error.
-        cause: String,
-    },
+    /// The call failed in another way than by its condition. The second is the text of the error.
+    #[error("{0}: {1}")]
+    Failed(Failure, String),
     /// The deadline came first.
     #[error("not done in time")]
     TimedOut,
@@ -135,12 +128,11 @@ impl Store {
             let request = self.update_item(Uuid::nil()).return_values(ReturnValue::None);
             request.condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
         };
-        let (mut attempts, mut calls) = (Attempts::default(), StoreCalls::default());
-        match timeout_at(deadline, self.attempt(request, &mut attempts, &mut calls)).await {
+        let (mut uncertainty, mut calls) = (Uncertainty::default(), StoreCalls::default());
+        match timeout_at(deadline, self.call(request, &mut uncertainty, &mut calls)).await {
             Ok(Err(error)) if !is_condition_failure(&error) => {
-                let Failure { code, status, .. } = Failure::of(&error);
                 // Nothing of a caller is in this request, so nothing of one can be in its error.
-                Err(PrimeError::Failed { code, status, cause: excerpt(&cause(&error)).to_owned() })
+                Err(PrimeError::Failed(Failure::of(&error), excerpt(&cause(&error)).to_owned()))
             }
             Ok(_) => Ok(()),
             Err(_) => Err(PrimeError::TimedOut),
@@ -176,20 +168,20 @@ impl Store {
     async fn carry_out(&self, update: Update, calls: &mut StoreCalls) -> Result<Distributor, Problem> {
         let update = update.map(item::meta_attributes);
         let mut proposal = Proposal::first(self.clock.now());
-        let mut attempts = Attempts::default();
+        let mut uncertainty = Uncertainty::default();
         loop {
             let Proposal { expected, version, .. } = &proposal;
             let request = || with_expressions(self.update_item(update.id), &update, expected, version);
-            let item = match self.attempt(request, &mut attempts, calls).await {
+            let item = match self.call(request, &mut uncertainty, calls).await {
                 Ok(UpdateItemOutput { attributes: Some(item), .. }) if !item.is_empty() => {
                     self.warn_if_far_ahead(update.id, expected);
                     return Ok(item::distributor(update.id, &item));
                 }
                 // Without an item; every item has a key.
                 Ok(_) => return unreturned(&update, proposal.version),
-                Err(error) => old_item(&error, &attempts, calls)?,
+                Err(error) => old_item(&error, &uncertainty, calls)?,
             };
-            proposal = match decide(&update, &proposal, attempts.may_have_arrived, item.as_ref(), self.clock.now()) {
+            proposal = match decide(&update, &proposal, uncertainty.may_have_arrived, item.as_ref(), self.clock.now()) {
                 Decision::Respond(distributor) => return Ok(distributor),
                 Decision::Refuse(problem) => return Err(problem),
                 Decision::Retry(proposal) => proposal,
@@ -211,16 +203,16 @@ impl Store {
 
     /// Makes a call, with up to three attempts. Once one of the request had no response, each makes a connection of its
     /// own, and so does the last attempt.
-    async fn attempt(
+    async fn call(
         &self,
         request: impl Fn() -> UpdateItemFluentBuilder,
-        attempts: &mut Attempts,
+        uncertainty: &mut Uncertainty,
         calls: &mut StoreCalls,
     ) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
         let mut attempt = 1;
         loop {
             calls.attempts += 1;
-            let result = if attempts.lost_response || attempt == MAX_ATTEMPTS {
+            let result = if uncertainty.lost_response || attempt == MAX_ATTEMPTS {
                 let unpooled = config::Builder::new().http_client(self.unpooled.clone());
                 request().customize().config_override(unpooled).send().await
             } else {
@@ -234,9 +226,9 @@ impl Store {
             match failure.effect {
                 Effect::Refused => return result,
                 Effect::NotAttempted => {}
-                Effect::Unknown => attempts.may_have_arrived = true,
+                Effect::Unknown => uncertainty.may_have_arrived = true,
             }
-            attempts.lost_response |= failure.status.is_none();
+            uncertainty.lost_response |= failure.status.is_none();
             backoff(attempt).await;
             attempt += 1;
         }
@@ -258,7 +250,7 @@ async fn backoff(attempt: u32) {
 /// The problem of any other error, which is recorded in `calls`.
 fn old_item(
     error: &SdkError<UpdateItemError>,
-    attempts: &Attempts,
+    uncertainty: &Uncertainty,
     calls: &mut StoreCalls,
 ) -> Result<Option<Attributes>, Problem> {
     if let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() {
@@ -269,7 +261,7 @@ fn old_item(
     calls.error_status = failure.status;
     calls.aws_request_id = failure.aws_request_id;
     match failure.effect {
-        Effect::Refused if !attempts.may_have_arrived => {
+        Effect::Refused if !uncertainty.may_have_arrived => {
             Err(Problem::new(Code::InternalError, "the distributor could not be updated"))
         }
         Effect::Refused | Effect::NotAttempted | Effect::Unknown => Err(unavailable()),

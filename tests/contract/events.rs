@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use update_distributor::problem::Code;
 
+use strum::VariantArray as _;
 use testing::lambda::function::{Function, embedded};
 use testing::store::embedded::documented_item;
 
@@ -55,7 +56,7 @@ async fn every_event_is_answered_as_its_name_says() {
             }
         }
     }
-    for code in Code::ALL {
-        assert_eq!(seen.contains(code.name()), !NOT_BY_AN_EVENT.contains(&code), "an event for {}", code.name());
+    for code in Code::VARIANTS {
+        assert_eq!(seen.contains(code.name()), !NOT_BY_AN_EVENT.contains(code), "an event for {}", code.name());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
+use strum::VariantArray as _;
 use update_distributor::config::Config;
 use update_distributor::problem::Code;
 
@@ -22,7 +23,8 @@ fn codes_are_listed_in_the_order_of_the_checks() {
     let body = rows.iter().rposition(|(_, code)| *code == Code::InvalidEvent.name()).unwrap();
     assert_eq!((rows[body - 1].1, rows[body + 1].1), ("unsupported_media_type", "body_too_large"));
     rows.remove(body);
-    assert_eq!(rows, Code::ALL.map(|code| (code.status().as_u16(), code.name())));
+    let codes: Vec<_> = Code::VARIANTS.iter().map(|code| (code.status().as_u16(), code.name())).collect();
+    assert_eq!(rows, codes);
 }
 
 #[test]
