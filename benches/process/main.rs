@@ -68,6 +68,9 @@ async fn main() {
         let variant = Variant { name: "refusals", binary: &function, tokens: &[], keys: None };
         return refusals::measure(&world, &variant).await;
     }
+    if let Some(before) = testing::path_after("--compare") {
+        return compare(&world, &before, &function).await;
+    }
     let (floor, hard) = (build_floor("release", &[]), build_floor("hard", &["--no-default-features"]));
     let variants = [
         Variant { name: "floor", binary: &floor, tokens: &[], keys: None },
@@ -103,6 +106,32 @@ async fn main() {
         samples.entry(name).or_default().push("zip (MiB)", zip_size(binary));
     }
     report(&samples, share.is_some(), json_file);
+}
+
+/// Measures another build of the function and this one in turn, and prints medians and their ratios.
+async fn compare(world: &World, before: &Path, after: &Path) {
+    let tokens = &world.es256;
+    let variants = [
+        Variant { name: "before", binary: before, tokens, keys: None },
+        Variant { name: "after", binary: after, tokens, keys: None },
+        Variant { name: "before, keys by URI", binary: before, tokens, keys: Some(&world.keys_uri) },
+        Variant { name: "after, keys by URI", binary: after, tokens, keys: Some(&world.keys_uri) },
+    ];
+    let mut samples = BTreeMap::<&str, Samples>::new();
+    for round in 0..STARTS {
+        for variant in &variants {
+            measure(world, variant, None, samples.entry(variant.name).or_default()).await;
+        }
+        eprint!("\rround {} of {STARTS}", round + 1);
+    }
+    eprintln!();
+    for pair in variants.chunks(2) {
+        println!("{:<32}{:>12}{:>24}{:>10}", "medians", pair[0].name, pair[1].name, "ratio");
+        for figure in samples[pair[0].name].0.keys() {
+            let values = [0, 1].map(|index| samples[pair[index].name].percentile(figure, 50).expect("it was measured"));
+            println!("{figure:<32}{:>12.3}{:>24.3}{:>10.3}", values[0], values[1], values[1] / values[0]);
+        }
+    }
 }
 
 fn build(arguments: &[&str], jitter: &str) {
