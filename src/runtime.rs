@@ -33,7 +33,7 @@ use thiserror::Error;
 use tokio::signal::unix;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tracing::{error, info};
 
 use crate::error::{chain, sources};
@@ -68,7 +68,7 @@ pub enum RuntimeError {
     /// The response has this status.
     #[error("the Runtime API's response has status {0}")]
     Status(StatusCode),
-    /// The invocation's deadline came before the response.
+    /// The invocation's deadline came before the response, and the process is to end.
     #[error("the Runtime API does not respond in time")]
     TimedOut,
     /// A worker panicked. The log has the place.
@@ -193,9 +193,16 @@ async fn respond(api: &RuntimeApi, app: &App, headers: &HeaderMap, event: &[u8],
         // Strings: serialization cannot fail.
         Err(error) => (Outcome::Error, serde_json::to_vec(&Diagnostic::from(error)).unwrap_or_default()),
     };
-    let posted = api.post(id, headers.get(INVOCATION_ID), outcome, body.into());
-    let posted = timeout(invocation.time_left(SystemTime::now()) + RESPONSE_MARGIN, posted).await;
-    if let Err(error) = posted.unwrap_or(Err(RuntimeError::TimedOut)) {
+    // Without a timer, which each request would pay for, unless the process waits for this to end.
+    let too_late = async {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+        sleep(invocation.time_left(SystemTime::now()) + RESPONSE_MARGIN).await;
+    };
+    let posted = tokio::select! {
+        posted = api.post(id, headers.get(INVOCATION_ID), outcome, body.into()) => posted,
+        () = too_late => Err(RuntimeError::TimedOut),
+    };
+    if let Err(error) = posted {
         error!("the {} could not be delivered: {error}", outcome.name());
     }
     tokio::select! {
