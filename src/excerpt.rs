@@ -1,9 +1,9 @@
-//! Texts that someone else chose, cut for the log.
+//! Truncates untrusted text for the log.
 
 /// The characters that are kept. Arbitrary; real names, subjects and URLs are shorter.
 const MAX_CHARS: usize = 256;
 
-/// Returns the first 256 characters of a text that someone else chose, so that no one can make a log line long.
+/// Returns the first 256 characters of an untrusted text, so that no one can make a log line long.
 #[must_use]
 pub fn excerpt(text: &str) -> &str {
     text.char_indices().nth(MAX_CHARS).and_then(|(end, _)| text.get(..end)).unwrap_or(text)

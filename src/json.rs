@@ -83,10 +83,14 @@ impl Malformed {
         Self { kind: MalformedKind::NotObject, line: 1, column: 1 }
     }
 
-    fn not_utf8(valid: &[u8]) -> Self {
+    /// Returns the error of a text that is UTF-8 up to `rest`.
+    fn not_utf8(valid: &[u8], rest: &[u8]) -> Self {
+        // Half of a pair of escapes in the event, as the bytes that would be its UTF-8.
+        let is_surrogate = matches!(rest, [0xed, 0xa0..=0xbf, ..]);
+        let kind = if is_surrogate { MalformedKind::LoneSurrogate } else { MalformedKind::NotUtf8 };
         let lines = valid.split(|byte| *byte == b'\n');
         let (line, last) = lines.fold((0, &[][..]), |(count, _), line| (count + 1, line));
-        Self { kind: MalformedKind::NotUtf8, line, column: last.len() + 1 }
+        Self { kind, line, column: last.len() + 1 }
     }
 
     fn of(error: &serde_json::Error, text: &str) -> Self {
@@ -116,11 +120,11 @@ impl Malformed {
 pub fn parse(text: &[u8]) -> Result<Json<'_>, Malformed> {
     // RFC 4627, 3: a NUL among the first two bytes is UTF-16 or UTF-32. As UTF-8, no JSON text has one.
     if matches!(text, [0, ..] | [_, 0, ..]) {
-        return Err(Malformed::not_utf8(&[]));
+        return Err(Malformed::not_utf8(&[], text));
     }
     let text = std::str::from_utf8(text).map_err(|error| {
-        let (valid, _) = text.split_at(error.valid_up_to());
-        Malformed::not_utf8(valid)
+        let (valid, rest) = text.split_at(error.valid_up_to());
+        Malformed::not_utf8(valid, rest)
     })?;
     serde_json::from_str(text).map_err(|error| Malformed::of(&error, text))
 }
@@ -401,6 +405,7 @@ mod tests {
         check("{\"a\":-1e400}", NumberTooLarge, 1, 11);
         check("\u{feff}{}", ByteOrderMark, 1, 1);
         check(b"{\"a\":\"\xff\"}", NotUtf8, 1, 7);
+        check(b"{\"a\":\"\xed\xa0\x80\"}", LoneSurrogate, 1, 7);
         // Latin-1, and a character that is cut off.
         check(b"{\"a\":\n \"caf\xe9\"}", NotUtf8, 2, 6);
         check(b"{\"a\":\"\xc3", NotUtf8, 1, 7);

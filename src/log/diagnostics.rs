@@ -1,4 +1,4 @@
-//! Lines that are not one per request: events of `tracing`, and panics.
+//! Log lines that do not belong to a request: events of `tracing`, and panics.
 
 use std::fmt::{self, Write as _};
 use std::panic;

@@ -9,8 +9,8 @@ use serde_json::Serializer;
 
 use super::Level;
 
-/// The length of a line in bytes. CloudWatch cuts long events, and loses the metrics of those that it has cut; 16 KB is a
-/// sixteenth of what it has long taken.
+/// The length of a line in bytes. CloudWatch cuts long events, and loses the metrics of those that it has cut; 16 KB is
+/// far below its limit of 256 KB.
 const MAX_LINE: usize = 16_384;
 /// What is kept of [`MAX_LINE`] for names, numbers and metrics, which are never cut.
 const RESERVE: usize = 3_072;

@@ -750,6 +750,7 @@ async fn the_body_must_be_one_json_object() {
     let event = function.put("{\"id\":\"SURROGATE\"}").event(FrontEnd::HttpApi).to_string();
     let response = function.raw(event.replace("SURROGATE", r"\ud800").as_bytes()).await.unwrap();
     assert_eq!(response.outcome(), "400 malformed_json");
+    assert_eq!(response.body["detail"], "the body is malformed: a lone surrogate at line 1, column 8");
     let nested = |levels: usize| format!("{{\"id\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
     assert_eq!(function.call(&function.put(&nested(127))).await.outcome(), "200");
     assert_eq!(function.call(&function.put(&nested(128))).await.outcome(), "400 malformed_json");

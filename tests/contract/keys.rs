@@ -22,23 +22,24 @@ use update_distributor::token::key_store::CachedKeySet;
 /// A key of the issuer, with the name that it has in its set and in its tokens.
 struct Key {
     signer: Signer,
-    alg: &'static str,
     kid: Option<&'static str>,
+    token: String,
 }
 
 impl Key {
     fn new(kid: Option<&'static str>) -> Self {
-        Self { signer: Signer::ed25519(), alg: "EdDSA", kid }
+        Self::with(Signer::ed25519(), "EdDSA", kid)
+    }
+
+    fn with(signer: Signer, alg: &str, kid: Option<&'static str>) -> Self {
+        let token = signer.sign(alg, &json!({"alg": alg, "kid": kid}), &json!({}));
+        Self { signer, kid, token }
     }
 
     fn jwk(&self) -> Value {
         let mut jwk = self.signer.jwk();
         jwk["kid"] = self.kid.into();
         jwk
-    }
-
-    fn token(&self) -> String {
-        self.signer.sign(self.alg, &json!({"alg": self.alg, "kid": self.kid}), &json!({}))
     }
 }
 
@@ -133,7 +134,7 @@ impl Cache {
 
     /// What a token of a key gets that has so many milliseconds.
     async fn ask(&self, key: &Key, left: u64) -> &'static str {
-        self.ask_with(&key.token(), left).await
+        self.ask_with(&key.token, left).await
     }
 
     async fn ask_with(&self, token: &str, left: u64) -> &'static str {
@@ -217,7 +218,7 @@ async fn without_a_set_the_issuer_has_to_be_asked() {
 
 /// How an issuer rotates: the keys that it published before, the new one, and what it publishes now.
 fn rotations() -> [(&'static str, [Key; 2]); 4] {
-    let es256 = Key { signer: Signer::p256(), alg: "ES256", kid: Some("a") };
+    let es256 = Key::with(Signer::p256(), "ES256", Some("a"));
     [
         ("a new kid", [Key::new(Some("a")), Key::new(Some("b"))]),
         ("no kid", [Key::new(None), Key::new(None)]),
@@ -282,7 +283,10 @@ async fn tokens_that_no_key_verifies_cause_one_fetch_in_ten_seconds() {
 async fn an_issuer_out_of_reach_is_asked_less_and_less_often_by_refetches_too() {
     for (name, [old, new]) in &rotations() {
         for at_once in [1, 8, 16] {
-            for (reply, longest_expected) in [(Hang, 2.0), (Status(500), 0.0), (Reset, 0.0), (keys(&[]), 0.0)] {
+            let others = [(Status(500), 0.0), (Reset, 0.0), (keys(&[]), 0.0)];
+            // How it is out of reach has nothing to do with how it rotates.
+            let others = others.into_iter().take(if *name == "no kid" { 3 } else { 0 });
+            for (reply, longest_expected) in [(Hang, 2.0)].into_iter().chain(others) {
                 let cache = Cache::aged(60, &[old], std::slice::from_ref(&reply)).await;
                 let (mut fetches, mut longest) = (0, 0.0_f64);
                 for _ in 0..300 {
