@@ -14,8 +14,8 @@ from events import root
 
 FAULTS = root / "testing/faults"
 COPY = root / "target/faults/tree"
-# The copy's own, kept between runs, so that only what a fault changes is compiled.
-BUILD = root / "target/faults/build"
+# What is not in this repository is compiled already.
+BUILD = root / "target"
 
 
 def copy():
