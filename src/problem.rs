@@ -65,7 +65,8 @@ impl Code {
         self.row().1
     }
 
-    /// Returns the title of its status in RFC 9110, which `about:blank` requires. `http` has those of RFC 7231.
+    /// Returns the title of its status in RFC 9110, which `about:blank` requires. The titles of the crate `http` are those of
+    /// RFC 7231, which differ in two cases.
     fn title(self) -> &'static str {
         match self.status() {
             StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",

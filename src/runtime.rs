@@ -139,7 +139,7 @@ pub fn sigterm() -> io::Result<impl Future<Output = ()>> {
             info!("SIGTERM: the function takes no more invocations and ends");
         })
     }
-    // There is no such signal.
+    // Other systems do not have this signal.
     #[cfg(not(unix))]
     Ok(std::future::pending())
 }

@@ -147,6 +147,21 @@ impl Cache {
         }
     }
 
+    /// Asks for a token again and again, so many times at once, and returns how often the issuer was asked, and the longest
+    /// that a request took. Each is refused.
+    async fn refuses(&self, key: &Key, at_once: usize, times: usize, pause: Duration) -> (usize, f64) {
+        let (mut fetches, mut longest) = (0, 0.0_f64);
+        for _ in 0..times {
+            let asks = (0..at_once).map(|_| self.ask(key, 9_000));
+            let (outcomes, took) = seconds(join_all(asks)).await;
+            assert!(outcomes.iter().all(|outcome| *outcome == "refused"), "{outcomes:?}");
+            longest = longest.max(took);
+            fetches += self.asked();
+            advance(pause).await;
+        }
+        (fetches, longest)
+    }
+
     async fn finish_background_work(&self) {
         self.set.wait_for_fetch(later(60_000)).await;
     }
@@ -254,15 +269,7 @@ async fn tokens_that_no_key_verifies_cause_one_fetch_in_ten_seconds() {
     for (name, [old, unknown]) in &rotations() {
         for at_once in [1, 8, 16] {
             let cache = Cache::aged(1, &[old], &[keys_after(100, &[old])]).await;
-            let (mut fetches, mut longest) = (0, 0.0_f64);
-            for _ in 0..100 {
-                let asks = (0..at_once).map(|_| cache.ask(unknown, 9_000));
-                let (outcomes, took) = seconds(join_all(asks)).await;
-                assert!(outcomes.iter().all(|outcome| *outcome == "refused"), "{name}");
-                longest = longest.max(took);
-                fetches += cache.asked();
-                advance(Duration::from_millis(49)).await;
-            }
+            let (fetches, longest) = cache.refuses(unknown, at_once, 100, Duration::from_millis(49)).await;
             println!("{name}, 100 times in 5 s, {at_once} at once: {fetches} fetches, longest {longest:.1} s");
             assert_eq!(fetches, 1, "{name}");
             assert!(longest < 0.11, "{name}: {longest}");
@@ -288,15 +295,7 @@ async fn an_issuer_out_of_reach_is_asked_less_and_less_often_by_refetches_too() 
             let others = others.into_iter().take(if *name == "no kid" { 3 } else { 0 });
             for (reply, longest_expected) in [(Hang, 2.0)].into_iter().chain(others) {
                 let cache = Cache::aged(60, &[old], std::slice::from_ref(&reply)).await;
-                let (mut fetches, mut longest) = (0, 0.0_f64);
-                for _ in 0..300 {
-                    let asks = (0..at_once).map(|_| cache.ask(new, 9_000));
-                    let (outcomes, took) = seconds(join_all(asks)).await;
-                    assert!(outcomes.iter().all(|outcome| *outcome == "refused"), "{name}: {reply:?}");
-                    longest = longest.max(took);
-                    fetches += cache.asked();
-                    advance(Duration::from_secs(1)).await;
-                }
+                let (fetches, longest) = cache.refuses(new, at_once, 300, Duration::from_secs(1)).await;
                 println!("{name}, {reply:?} for 300 s, {at_once} at once: {fetches} fetches, longest {longest:.1} s");
                 // At 0, 10, 20, 40, 80 and 160 s, since the wait after a failure is doubled.
                 assert!((5..=6).contains(&fetches), "{name}, {reply:?}: {fetches}");
