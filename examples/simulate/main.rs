@@ -4,12 +4,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
-use testing::simulation::exhaustive::{CLOCKS, SIZES, walk_all};
-use testing::simulation::scale::{Herd, contention, herd};
-use testing::simulation::{Failure, Report, calls, history, keys, run, run_all};
+use testing::simulation::every_order::{PACES, SIZES, walk_all};
+use testing::simulation::{Failure, calls, drawn, keys, run_all};
 
 const HELP: &str = "\
 Simulates clients, instances of the function, their network and the store, and checks every response.
@@ -22,7 +21,6 @@ Options:
       --show             print what happens in the run of that seed, and do nothing else
       --keys             simulate issuers and their keys instead
       --calls            print every call of the store, for every item, with the result that the simulation assumes
-      --scale            print what happens to many instances, and to many writers of one distributor
       --exhaustive       walk through every order of events of up to three requests instead
   -h, --help             print this
 ";
@@ -42,7 +40,6 @@ enum Mode {
     Show,
     Keys,
     Calls,
-    Scale,
     Exhaustive,
 }
 
@@ -60,7 +57,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Mode::Show => {
-            println!("{}", history(options.seed));
+            println!("{}", drawn::history(options.seed));
             Ok(())
         }
         Mode::Writes => simulate_writes(&options),
@@ -72,10 +69,6 @@ fn main() -> ExitCode {
                     println!("{}", json!({"item": item, "request": request, "expected": expected}));
                 }
             }
-            Ok(())
-        }
-        Mode::Scale => {
-            scale();
             Ok(())
         }
         Mode::Exhaustive => walk(),
@@ -99,7 +92,6 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("show") => options.mode = Mode::Show,
             Long("keys") => options.mode = Mode::Keys,
             Long("calls") => options.mode = Mode::Calls,
-            Long("scale") => options.mode = Mode::Scale,
             Long("exhaustive") => options.mode = Mode::Exhaustive,
             Short('h') | Long("help") => options.mode = Mode::Help,
             other => return Err(other.unexpected()),
@@ -110,15 +102,15 @@ fn options() -> Result<Options, lexopt::Error> {
 
 fn simulate_writes(options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
-    let mut sum = Report::default();
+    let mut sum = drawn::Report::default();
     let mut seed = options.seed;
     while sum.requests < options.requests {
-        for report in run_all(seed..seed + RUNS, run)? {
+        for report in run_all(seed..seed + RUNS, drawn::run)? {
             sum.add(report);
         }
         seed += RUNS;
     }
-    let Report { requests, faults, calls, .. } = sum;
+    let drawn::Report { requests, faults, calls, .. } = sum;
     let (first, last, seconds) = (options.seed, seed - 1, started.elapsed().as_secs());
     println!(
         "{requests} requests, {faults} faults, {calls} attempts that reached the store, seeds {first} to {last}, {seconds} s"
@@ -151,56 +143,8 @@ fn simulate_keys(options: &Options) -> Result<(), Failure> {
 fn walk() -> Result<(), Failure> {
     for size in SIZES {
         let started = Instant::now();
-        let counts = walk_all(size, &CLOCKS, size.stored())?;
+        let counts = walk_all(size, &PACES, size.stored())?;
         println!("{size}: {counts}, {:.1} s", started.elapsed().as_secs_f64());
     }
     Ok(())
-}
-
-/// Tables in Markdown.
-fn scale() {
-    println!(
-        "| instances | fetches/s allowed | | fetches | refused | most in a second | over after | requests with 503 |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for (instances, limit) in [(100, 10), (1_000, u32::MAX), (1_000, 100), (1_000, 10), (10_000, 100)] {
-        let pause = Duration::from_secs(1);
-        let [start, renewal] = herd(Herd { instances, pause, limit });
-        let limit = if limit == u32::MAX { "any".to_owned() } else { limit.to_string() };
-        for (name, phase) in [("start", start), ("after 10 minutes", renewal)] {
-            println!(
-                "| {instances} | {limit} | {name} | {} | {} | {} | {} s | {} of {} |",
-                phase.fetches,
-                phase.refused,
-                phase.peak,
-                phase.lasted.as_secs(),
-                phase.without_keys,
-                phase.requests
-            );
-        }
-    }
-    println!();
-    println!(
-        "| writers | writes/s | attempts: mean, most | p50, p99, longest (ms) | throttled attempts | 503 | writes of one: fewest, most |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for writers in [1, 2, 5, 10, 20, 50, 100, 200] {
-        let seen = contention(writers);
-        let count = seen.durations.len();
-        let duration = |percent: usize| seen.durations.get((count - 1) * percent / 100).map_or(0, Duration::as_millis);
-        #[allow(clippy::cast_precision_loss)]
-        let mean = seen.attempts.iter().sum::<usize>() as f64 / count as f64;
-        println!(
-            "| {writers} | {} | {mean:.2}, {} | {}, {}, {} | {} | {} | {}, {} |",
-            count / 10,
-            seen.attempts.last().unwrap_or(&0),
-            duration(50),
-            duration(99),
-            duration(100),
-            seen.throttled,
-            seen.unavailable,
-            seen.writes.first().unwrap_or(&0),
-            seen.writes.last().unwrap_or(&0),
-        );
-    }
 }

@@ -2,11 +2,12 @@
 //!
 //! By what it replaces:
 //!
-//! - [`store`]: an embedded DynamoDB, faults and TLS in front of it, and what an item must hold.
+//! - [`store`]: an embedded DynamoDB, TLS in front of it, and what an item must hold.
 //! - [`issuer`]: an issuer of tokens, keys of every type, and a server that publishes them.
 //! - [`lambda`]: the Runtime API, the events of each front end, the real handler in this process, and the real binary.
 //! - [`simulation`]: instances, network and store on paused time.
 //!
+//! [`fault`] names what can go wrong with a request; the [`proxy`] does it to real connections.
 //! [`invariants`] is what holds for any input.
 
 // A helper that meets what it does not expect ends the test that uses it.
@@ -22,9 +23,11 @@
     missing_docs
 )]
 
+pub mod fault;
 pub mod invariants;
 pub mod issuer;
 pub mod lambda;
+pub mod proxy;
 pub mod simulation;
 pub mod store;
 

@@ -13,12 +13,13 @@ use futures_util::future::join_all;
 use tokio::net::TcpSocket;
 
 use crate::BOOTSTRAP;
+use testing::fault::{Fault, THROTTLED};
 use testing::issuer::{Issuer, claims};
 use testing::lambda::function::{Function, embedded, item};
 use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FrontEnd, Request, Response};
+use testing::proxy::Proxy;
 use testing::store::embedded::{AT, Embedded, Item, NODE, documented_item};
-use testing::store::proxy::{Proxy, Step, THROTTLED};
 
 use super::write::{Proxied, READ, REMOVE, SET, assert_stored, path, tag};
 
@@ -26,24 +27,24 @@ const LEFT: Duration = Duration::from_millis(2_600);
 
 const CONFLICT: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException"}"#;
 
-const FAULTS: [Step; 17] = [
-    Step::ResetBefore,
-    Step::ResetAfter,
-    Step::Truncate,
-    Step::Hang,
-    Step::HangAfter,
-    Step::Trickle,
-    Step::Respond(400, THROTTLED),
-    Step::RespondAfter(400, THROTTLED),
-    Step::Respond(400, CONFLICT),
-    Step::Respond(429, ""),
-    Step::Respond(502, "<html>"),
-    Step::Respond(500, ""),
-    Step::RespondAfter(500, ""),
-    Step::Respond(200, "garbage"),
-    Step::RespondAfter(200, "garbage"),
-    Step::RespondAfter(200, ""),
-    Step::RespondAfter(200, r#"{"Attributes":7}"#),
+const FAULTS: [Fault; 17] = [
+    Fault::RESET,
+    Fault::RESET_AFTER,
+    Fault::CUT,
+    Fault::HANG,
+    Fault::HANG_AFTER,
+    Fault::SLOWLY,
+    Fault::status(400, THROTTLED),
+    Fault::status_after(400, THROTTLED),
+    Fault::status(400, CONFLICT),
+    Fault::status(429, ""),
+    Fault::status(502, "<html>"),
+    Fault::status(500, ""),
+    Fault::status_after(500, ""),
+    Fault::status(200, "garbage"),
+    Fault::status_after(200, "garbage"),
+    Fault::body(""),
+    Fault::status_after(200, r#"{"Attributes":7}"#),
 ];
 
 /// Tags that a request may be sent with, and whether the item is at one of them.
@@ -83,22 +84,22 @@ fn check(row: &str, body: &str, matching: bool, response: &Response, item: &Item
 }
 
 /// One request with one fault, once or at each of its attempts.
-async fn try_fault(fault: &Step, times: usize, body: &str, (tag_sent, matching): (Option<&str>, bool)) {
+async fn try_fault(fault: Fault, times: usize, body: &str, (tag_sent, matching): (Option<&str>, bool)) {
     let row = format!("{fault:?} {times} times, {body}, {tag_sent:?}");
     let proxied = Proxied::new().await;
     let request = with_tag(proxied.function.put(body), tag_sent);
     let event = request.event(FrontEnd::HttpApi).to_string();
     // Before the connection is used, so that the fault meets one that is kept alive.
     assert_eq!(proxied.function.call(&proxied.function.put(READ)).await.status, 200, "{row}");
-    proxied.proxy.script(vec![fault.clone(); times]);
+    proxied.proxy.script(vec![fault; times]);
     let response = proxied.function.within(event.as_bytes(), LEFT).await.unwrap();
     proxied.proxy.script([]);
     check(&row, body, matching, &response, &proxied.item().await);
     // A success without an item is a response like any other.
-    if times == 1 && !matches!(fault, Step::RespondAfter(200, "")) {
+    if times == 1 && fault != Fault::body("") {
         assert_eq!(response.status, if matching { 200 } else { 412 }, "{row}");
         // A store that has written all the same, but says that it has throttled, is written to once more.
-        let lied = matches!(fault, Step::RespondAfter(400, _)) && matching && body != READ;
+        let lied = fault == Fault::status_after(400, THROTTLED) && matching && body != READ;
         assert_eq!(
             proxied.function.last_line()["store_attempts"],
             if lied && tag_sent.is_none() { 3 } else { 2 },
@@ -115,12 +116,9 @@ async fn try_fault(fault: &Step, times: usize, body: &str, (tag_sent, matching):
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_response_says_of_the_write_is_true() {
-    for fault in &FAULTS {
+    for fault in FAULTS {
         let once = [SET, REMOVE, READ].into_iter().flat_map(|body| TAGS.map(|tag| (1, body, tag)));
         let rows = once.chain([SET, READ].map(|body| (3, body, TAGS[0])));
-        // A success without an item is one only where the write succeeds.
-        let lies = |matching: bool| matches!(fault, Step::RespondAfter(200, "")) && !matching;
-        let rows = rows.filter(|(.., (_, matching))| !lies(*matching));
         join_all(rows.map(|(times, body, tag)| try_fault(fault, times, body, tag))).await;
     }
 }
@@ -187,10 +185,9 @@ async fn of_several_processes_with_one_tag_one_wins() {
     for round in 0..40_usize {
         let item = item(&store).await.unwrap();
         let calls = instances.iter().enumerate().map(async |(index, (process, proxy))| {
-            let faults = [Step::ResetBefore, Step::ResetAfter, Step::RespondAfter(500, ""), Step::Truncate];
+            let faults = [Fault::RESET, Fault::RESET_AFTER, Fault::status_after(500, ""), Fault::CUT];
             // Another pattern in each round: none, one or two faults for each.
-            let chosen =
-                (0..(round + index) % 3).map(|fault| faults[(round / 3 + index + fault) % faults.len()].clone());
+            let chosen = (0..(round + index) % 3).map(|fault| faults[(round / 3 + index + fault) % faults.len()]);
             proxy.script(chosen);
             let body = format!(r#"{{"meta":{{"path":"/{round}/{index}"}}}}"#);
             let request = Request::put(&token, &body).with("if-match", &tag(&item));

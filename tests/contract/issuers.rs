@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use testing::issuer::key_server::{KeyServer, Reply};
+use testing::issuer::key_server::KeyServer;
 use testing::issuer::now;
+use testing::issuer::reply::Reply;
 use testing::issuer::signer::Signer;
 use testing::lambda::function::Function;
 use testing::lambda::{self, Settings};

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep};
 
+use testing::issuer::reply::Reply::{self, Hang, Reset, Status};
 use testing::issuer::signer::Signer;
 use update_distributor::clock::Clock;
 use update_distributor::token::error::{InvalidToken, TokenError};
@@ -43,25 +43,13 @@ impl Key {
     }
 }
 
-/// What the issuer does with a request.
-#[derive(Clone, Debug)]
-enum Reply {
-    /// After so many milliseconds, these keys.
-    Keys(u64, String),
-    Status(u16),
-    Reset,
-    Timeout,
-    Hang,
-}
-use Reply::{Hang, Reset, Status};
-
 fn keys(keys: &[&Key]) -> Reply {
     keys_after(0, keys)
 }
 
 fn keys_after(milliseconds: u64, keys: &[&Key]) -> Reply {
     let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
-    Reply::Keys(milliseconds, json!({ "keys": keys }).to_string())
+    Reply::DocumentAfter(Duration::from_millis(milliseconds), json!({ "keys": keys }).to_string())
 }
 
 /// An issuer that does this, the last again and again, and counts how often it is asked.
@@ -75,20 +63,7 @@ impl HttpConnector for Script {
             let mut replies = self.0.lock().unwrap();
             if replies.len() > 1 { replies.remove(0) } else { replies[0].clone() }
         };
-        let error = || std::io::Error::other("broken").into();
-        let response = |status: u16, body: String| Ok(HttpResponse::new(status.try_into().unwrap(), body.into()));
-        HttpConnectorFuture::new(async move {
-            match reply {
-                Reply::Keys(milliseconds, set) => {
-                    sleep(Duration::from_millis(milliseconds)).await;
-                    response(200, set)
-                }
-                Status(status) => response(status, String::new()),
-                Reset => Err(ConnectorError::io(error())),
-                Reply::Timeout => Err(ConnectorError::timeout(error())),
-                Hang => std::future::pending().await,
-            }
-        })
+        HttpConnectorFuture::new(reply.deliver())
     }
 }
 
@@ -219,7 +194,6 @@ async fn without_a_set_the_issuer_has_to_be_asked() {
         (vec![Status(500)], "unavailable"),
         (vec![Hang], "unavailable"),
         (vec![Reset, keys(&[&a])], "unavailable"),
-        (vec![Reply::Timeout, keys(&[&a])], "unavailable"),
     ] {
         for age in [None, Some(7_200)] {
             let cache = match age {

@@ -5,7 +5,6 @@
 use serde_json::{Map, Value, json};
 
 use testing::lambda::request::FrontEnd;
-use testing::store::proxy::{Step, THROTTLED};
 
 /// A part of a request as it is sent, and what it is worth: `None`, or the problem that it is.
 pub type Row = (&'static [&'static str], Option<Problem>);
@@ -374,22 +373,6 @@ fn answered(mut meta: Value) -> Value {
     meta
 }
 
-/// What the store may do to one attempt.
-pub const FAULTS: [Step; 7] = [
-    Step::ResetBefore,
-    Step::ResetAfter,
-    Step::Truncate,
-    Step::Respond(400, THROTTLED),
-    Step::Respond(500, ""),
-    Step::RespondAfter(500, ""),
-    Step::RespondAfter(200, "garbage"),
-];
-
-/// Whether an attempt has reached the store all the same.
-fn reaches(fault: &Step) -> bool {
-    matches!(fault, Step::ResetAfter | Step::Truncate | Step::RespondAfter(..))
-}
-
 /// One request, as it was drawn.
 #[derive(Clone, Debug)]
 pub struct Draw {
@@ -404,7 +387,6 @@ pub struct Draw {
     pub if_match: IfMatch,
     pub content_type: Row,
     pub body: Body,
-    pub faults: Vec<Step>,
 }
 
 /// An item as it is stored; its times are texts, and a time that is not known yet is [`NOW`].
@@ -450,17 +432,7 @@ pub fn response(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> R
         Ok(change) => change,
         Err(pointers) => return Response::Problem { problem: (422, "invalid_body"), pointers, version: None },
     };
-    for attempt in 0..3 {
-        let fault = draw.faults.get(attempt);
-        if fault.is_some_and(|fault| !reaches(fault)) {
-            continue;
-        }
-        let outcome = update(draw, &change, item);
-        if fault.is_none() {
-            return outcome;
-        }
-    }
-    problem((503, "store_unavailable"))
+    update(draw, &change, item)
 }
 
 /// The one conditional call.

@@ -12,11 +12,12 @@ use update_distributor::webhook::{Method, Scheme};
 use crate::events;
 use crate::readme::readme;
 use strum::VariantArray as _;
+use testing::fault::Fault;
 use testing::issuer::key_server::KeyServer;
 use testing::lambda::function::{Function, embedded};
 use testing::lambda::request::{EVERY_MEMBER, FrontEnd, Response};
+use testing::proxy::Proxy;
 use testing::store::embedded::documented_item;
-use testing::store::proxy::{Proxy, Step};
 
 struct Description {
     document: Value,
@@ -102,7 +103,7 @@ async fn responses_that_no_event_causes_are_as_described() {
     let store = embedded().await;
     let proxy = Proxy::start(store.address).await;
     let function = Function::at_endpoint(store, &proxy.endpoint(), &[]).await;
-    proxy.script([Step::Respond(400, r#"{"__type":"x#ValidationException"}"#)]);
+    proxy.script([Fault::status(400, r#"{"__type":"x#ValidationException"}"#)]);
     let response = function.call(&function.put("{}")).await;
     assert_eq!(response.outcome(), "500 internal_error");
     description.check("refused", &response);

@@ -9,15 +9,17 @@ use futures_util::stream::StreamExt as _;
 use serde_json::{Value, json};
 
 use crate::BOOTSTRAP;
-use testing::issuer::key_server::{KeyServer, Reply};
+use testing::fault::Fault;
+use testing::issuer::key_server::KeyServer;
+use testing::issuer::reply::Reply;
 use testing::issuer::{self, Issuer, claims};
 use testing::lambda::Settings;
 use testing::lambda::function::{Function, embedded};
 use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FRONT_ENDS, FrontEnd, Request};
 use testing::lambda::runtime_api::{DEADLINE, Outcome, REQUEST_ID, RuntimeApi};
+use testing::proxy::Proxy;
 use testing::store::embedded::{Embedded, ID, NODE, documented_item};
-use testing::store::proxy::{Proxy, Step};
 use testing::store::tls::Tls;
 use update_distributor::config::Config;
 
@@ -189,7 +191,7 @@ async fn a_call_of_the_runtime_api_that_fails_ends_nothing() {
         environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), proxy.address.to_string());
         environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_owned());
         // The first poll meets this.
-        proxy.script([Step::ResetBefore]);
+        proxy.script([Fault::RESET]);
         let process = Process::spawn_for(api, BOOTSTRAP, environment);
         let event = Request::put(&issuer.sign(&claims(NODE, 600)), "{}").event(FrontEnd::HttpApi).to_string();
         let call = async || {
@@ -200,13 +202,13 @@ async fn a_call_of_the_runtime_api_that_fails_ends_nothing() {
         };
         call().await;
         // Connections that are closed when they are used next: for a response or for a poll.
-        for closed in [vec![Step::ResetBefore], vec![Step::Pass, Step::ResetBefore]] {
+        for closed in [vec![Fault::RESET], vec![Fault::NONE, Fault::RESET]] {
             proxy.script(closed);
             call().await;
         }
         // All of them, of which each is met once: a call that fails twice has failed.
         proxy.script([]);
-        proxy.break_connections(Step::ResetBefore);
+        proxy.break_connections(Fault::RESET);
         for _ in 0..4 {
             call().await;
         }
@@ -225,7 +227,7 @@ async fn a_call_of_the_runtime_api_that_fails_ends_nothing() {
                 tokio::task::yield_now().await;
             }
             // The response to the next event, and the poll that is cut.
-            proxy.script([Step::Pass, Step::Truncate]);
+            proxy.script([Fault::NONE, Fault::CUT]);
             assert_eq!(process.invoke(event.as_bytes()).await.response().outcome(), "200");
             let cut = process.invoke(event.as_bytes());
             assert!(tokio::time::timeout(Duration::from_millis(200), cut).await.is_err());
@@ -495,11 +497,11 @@ async fn secrets_never_leave() {
             r#"{"__type":"x#ValidationException","message":"PASSWORD-SECRET","Item":{"id":{"S":"PASSWORD-SECRET"}}}"#;
         for steps in [
             vec![],
-            vec![Step::Respond(400, failing)],
-            vec![Step::Respond(500, failing); 3],
-            vec![Step::RespondAfter(200, "{\"Attributes\":PASSWORD-SECRET"); 3],
-            vec![Step::ResetAfter; 3],
-            vec![Step::Truncate; 3],
+            vec![Fault::status(400, failing)],
+            vec![Fault::status(500, failing); 3],
+            vec![Fault::status_after(200, "{\"Attributes\":PASSWORD-SECRET"); 3],
+            vec![Fault::RESET_AFTER; 3],
+            vec![Fault::CUT; 3],
         ] {
             proxy.script(steps);
             process.send(&request.event(FrontEnd::HttpApi)).await;
@@ -768,12 +770,12 @@ async fn a_wrong_deployment_shows_in_the_first_line() {
     for (name, step, cause) in [
         (
             "no such table",
-            Step::Respond(400, r#"{"__type":"x#ResourceNotFoundException","message":"not found"}"#),
+            Fault::status(400, r#"{"__type":"x#ResourceNotFoundException","message":"not found"}"#),
             "ResourceNotFoundException",
         ),
         (
             "not allowed",
-            Step::Respond(400, r#"{"__type":"x#AccessDeniedException","Message":"no"}"#),
+            Fault::status(400, r#"{"__type":"x#AccessDeniedException","Message":"no"}"#),
             "AccessDeniedException",
         ),
     ] {
@@ -795,7 +797,7 @@ async fn a_wrong_deployment_shows_in_the_first_line() {
 async fn a_start_takes_at_most_two_seconds() {
     let (store, issuer, keys) = (embedded().await, Issuer::new("first"), KeyServer::start().await);
     let proxy = Proxy::start(store.address).await;
-    proxy.script([Step::Hang]);
+    proxy.script([Fault::HANG]);
     keys.next(Reply::Hang);
     keys.serve("/jwks", Reply::Document(issuer.jwks()));
     let environment = with_fetched_keys(&proxy.endpoint(), keys.url("/jwks"));
@@ -913,7 +915,7 @@ async fn as_many_invocations_run_at_once_as_lambda_says() {
         environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_owned());
         environment.insert("PRIME".to_owned(), "false".to_owned());
         let process = Process::spawn(BOOTSTRAP, environment);
-        proxy.script(vec![Step::Hang; 16]);
+        proxy.script(vec![Fault::HANG; 16]);
         let event = Request::put(&issuer.sign(&claims(NODE, 60)), "{}").event(FrontEnd::HttpApi).to_string();
         // Less than the limit of an attempt.
         let left = Duration::from_millis(2_200);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{join_all, select};
+use testing::fault::Fault;
 use testing::issuer::{Issuer, claims};
 use testing::lambda::function::embedded;
 use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FrontEnd, Request};
 use testing::lambda::runtime_api::RuntimeApi;
+use testing::proxy::Proxy;
 use testing::store::embedded::{ID, NODE, TABLE, documented_item};
-use testing::store::proxy::{Proxy, Step};
 use tokio::sync::Barrier;
 
 use crate::BOOTSTRAP;
@@ -97,29 +98,29 @@ impl Instance {
 }
 
 /// What can happen to a post, and whether the Runtime API has taken an outcome of which the process does not hear.
-fn steps() -> Vec<(Step, bool)> {
+fn steps() -> Vec<(Fault, bool)> {
     vec![
-        (Step::Pass, false),
-        (Step::ResetBefore, false),
-        (Step::ResetAfter, true),
-        (Step::Truncate, true),
-        (Step::Respond(400, ""), false),
-        (Step::RespondAfter(500, ""), true),
+        (Fault::NONE, false),
+        (Fault::RESET, false),
+        (Fault::RESET_AFTER, true),
+        (Fault::CUT, true),
+        (Fault::status(400, ""), false),
+        (Fault::status_after(500, ""), true),
     ]
 }
 
 /// What can happen to polls in a row, and whether the process ends. One that is cut after the Runtime API has given its event
 /// away is not among them: of that Lambda alone can know.
-fn polls(concurrency: usize) -> [(Vec<Step>, bool); 7] {
+fn polls(concurrency: usize) -> [(Vec<Fault>, bool); 7] {
     [
-        (vec![Step::Pass], false),
-        (vec![Step::ResetBefore], false),
+        (vec![Fault::NONE], false),
+        (vec![Fault::RESET], false),
         // The process ends when 16 polls of one worker have failed in a row.
-        (vec![Step::ResetBefore; 15], false),
-        (vec![Step::ResetBefore; 15 * concurrency + 1], true),
-        (vec![Step::Truncate], false),
-        (vec![Step::Respond(204, "")], false),
-        (vec![Step::Respond(500, "")], true),
+        (vec![Fault::RESET; 15], false),
+        (vec![Fault::RESET; 15 * concurrency + 1], true),
+        (vec![Fault::CUT], false),
+        (vec![Fault::status(204, "")], false),
+        (vec![Fault::status(500, "")], true),
     ]
 }
 
@@ -139,8 +140,8 @@ async fn meet_every_order(concurrency: usize) {
     for (first, first_taken) in steps() {
         for (poll, ends_process) in polls(concurrency) {
             for (second, second_taken) in steps() {
-                instance.proxy.script([first.clone(), second.clone()]);
-                instance.proxy.script_polls(poll.clone());
+                instance.proxy.script([first, second]);
+                instance.proxy.script_polls(poll.iter().copied());
                 let served = instance.serve(2).await;
                 // The rest of the script is not for the next order.
                 instance.proxy.script([]);
@@ -201,7 +202,7 @@ async fn end_at_work(end: End, concurrency: usize) {
         store.put(item).await;
     }
     let release = Arc::new(Barrier::new(at_work + 1));
-    store_proxy.script(vec![Step::Together(Arc::clone(&release)); at_work]);
+    store_proxy.gather(at_work, Arc::clone(&release));
     let token = issuer.sign(&claims(NODE, 600));
     let events = ids.iter().map(|id| {
         let request = Request::put(&token, r#"{"meta":null}"#).path(&format!("/api/v1/integration/distributors/{id}"));
@@ -218,7 +219,7 @@ async fn end_at_work(end: End, concurrency: usize) {
         match end {
             End::Sigterm => process.signal("TERM").await,
             End::Poll(status) => {
-                instance.proxy.script_polls([Step::Respond(status, "")]);
+                instance.proxy.script_polls([Fault::status(status, "")]);
                 if concurrency > 1 {
                     // The worker that responds to it polls next.
                     assert_eq!(process.invoke(EVENT.as_bytes()).await.response().outcome(), "401 missing_token");
@@ -266,7 +267,7 @@ async fn sigterm_ends_an_idle_process_with_success() {
     // A start that waits for the store.
     let store = embedded().await;
     let proxy = Proxy::start(store.address).await;
-    proxy.script([Step::Hang]);
+    proxy.script([Fault::HANG]);
     let process = Process::spawn(BOOTSTRAP, environment(&proxy.endpoint(), &issuer.jwks()));
     while proxy.take_requests().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -282,10 +283,10 @@ async fn a_response_is_posted_until_its_connection_holds() {
     let instance = Instance::start(1).await;
     for closed in [1, 2, 3, 15] {
         instance.proxy.script_polls([]);
-        instance.proxy.script(vec![Step::ResetBefore; closed]);
+        instance.proxy.script(vec![Fault::RESET; closed]);
         assert_eq!(instance.serve(1).await, Some(0), "{closed} times");
     }
-    instance.proxy.script(vec![Step::ResetBefore; 16]);
+    instance.proxy.script(vec![Fault::RESET; 16]);
     assert_eq!(instance.serve(1).await, Some(1));
 }
 

@@ -6,11 +6,13 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
-use testing::simulation::behavior::{Behavior, NOW, Step};
 use testing::simulation::calls::{self, expected, expressions, items, requests};
-use testing::simulation::exhaustive::{CLOCKS, Clocks, STORED, Size, walk_all};
-use testing::simulation::network::Message;
-use testing::simulation::{Report, history, keys, run, run_all};
+use testing::simulation::drawn::{self, Report};
+use testing::simulation::every_order::{PACES, Pace, STORED, Size, walk_all};
+use testing::simulation::recording::{Recording, Step};
+use testing::simulation::store::Message;
+use testing::simulation::walk::LEFT;
+use testing::simulation::{NOW, keys, run_all};
 
 use testing::lambda::function::embedded;
 use testing::store::embedded::{self, Embedded, ID, TABLE};
@@ -20,7 +22,7 @@ const RUNS: u64 = 520;
 #[test]
 fn every_response_of_the_simulation_is_true() {
     let mut sum = Report::default();
-    let reports = run_all(0..RUNS, run).unwrap_or_else(|failure| panic!("{failure}"));
+    let reports = run_all(0..RUNS, drawn::run).unwrap_or_else(|failure| panic!("{failure}"));
     for report in reports {
         sum.add(report);
     }
@@ -41,12 +43,12 @@ fn every_response_of_the_simulation_is_true() {
 #[test]
 fn every_order_of_few_events_is_allowed() {
     let size = |requests, faults| Size { requests, faults };
-    for (size, clocks, stored) in [
-        (size(1, 1), &CLOCKS[..], &STORED[..]),
-        (size(2, 0), &CLOCKS, &STORED),
-        (size(2, 1), &[Clocks::Stopped], &STORED[..2]),
+    for (size, paces, stored) in [
+        (size(1, 1), &PACES[..], &STORED[..]),
+        (size(2, 0), &PACES, &STORED),
+        (size(2, 1), &[Pace::Stopped], &STORED[..2]),
     ] {
-        let counts = walk_all(size, clocks, stored).unwrap_or_else(|failure| panic!("{failure}"));
+        let counts = walk_all(size, paces, stored).unwrap_or_else(|failure| panic!("{failure}"));
         println!("{size}: {counts}");
     }
 }
@@ -68,7 +70,7 @@ fn keys_are_as_fresh_as_the_rules_say_whatever_happens_to_issuers() {
 #[test]
 fn a_seed_is_a_run() {
     for seed in 0..3 {
-        assert_eq!(history(seed), history(seed));
+        assert_eq!(drawn::history(seed), drawn::history(seed));
     }
 }
 
@@ -86,15 +88,15 @@ fn the_function_makes_these_calls_and_no_others() {
     ];
     let mut found = BTreeSet::from([expressions(&requests()[0])]);
     for node_claim in ["node_id", ""] {
-        let mut behavior = Behavior::new(&[("TOKEN_NODE_CLAIM", node_claim)]);
+        let mut recording = Recording::new(&[("TOKEN_NODE_CLAIM", node_claim)]);
         for if_match in &if_match {
             for body in ["{}", r#"{"meta": null}"#, r#"{"meta": {}}"#] {
-                let first = behavior.request(if_match.as_deref(), body, NOW);
-                let failed = behavior.message(Message::overtaken("latest"));
-                let second = behavior.next(first, failed, NOW);
-                for point in [first, second] {
-                    if let &Step::Attempt(body) = behavior.step(point) {
-                        found.insert(expressions(behavior.body(body)));
+                let first = recording.request(if_match.as_deref(), body, LEFT);
+                let failed = recording.message(Message::overtaken("latest"));
+                let second = recording.next(first, failed, NOW);
+                for prefix in [first, second] {
+                    if let &Step::Attempt(body) = recording.step(prefix) {
+                        found.insert(expressions(recording.body(body)));
                     }
                 }
             }

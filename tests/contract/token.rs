@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 
-use testing::issuer::key_server::{KeyServer, Reply};
+use testing::fault::Fault;
+use testing::issuer::key_server::KeyServer;
+use testing::issuer::reply::Reply;
 use testing::issuer::signer::Signer;
 use testing::issuer::{AUDIENCE, ISSUER, Issuer, claims, encode, now};
 use testing::lambda::function::{Function, embedded};
 use testing::lambda::request::Response;
+use testing::proxy::Proxy;
 use testing::store::embedded::{self, Embedded, NODE};
-use testing::store::proxy::{Proxy, Step};
 
 fn with(mut object: Value, members: Value) -> Value {
     let Value::Object(members) = members else { panic!("members: {members}") };
@@ -537,7 +539,7 @@ async fn an_old_connection_to_the_issuer_is_not_used_again() {
         let proxy = Proxy::start(server.address).await;
         let uri = format!("{}/jwks", proxy.endpoint());
         let fetching = Fetching::with(server, &[("TOKEN_JWKS", ""), ("TOKEN_JWKS_URI", &uri)]).await;
-        proxy.break_connections(Step::Hang);
+        proxy.break_connections(Fault::HANG);
         fetching.server.serve("/jwks", Reply::Document(set(&[first.jwk(), second.jwk()])));
         fetching.server.take_requests();
         let started = Instant::now();

@@ -17,11 +17,12 @@ use tokio::sync::Barrier;
 use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 
+use testing::fault::{Fault, THROTTLED};
 use testing::issuer::{AUDIENCE, ISSUER, claims};
 use testing::lambda::function::{Function, embedded};
 use testing::lambda::request::{FrontEnd, Request, Response};
+use testing::proxy::Proxy;
 use testing::store::embedded::{self, AT, ID, Item, NODE, documented_item};
-use testing::store::proxy::{Proxy, Release, Step, THROTTLED};
 
 pub const SET: &str = r#"{"meta":{"path":"/new","authentication":{"type":2,"token":"t"}}}"#;
 pub const REMOVE: &str = r#"{"meta":null}"#;
@@ -44,7 +45,7 @@ impl Proxied {
         Self { function, proxy }
     }
 
-    async fn call(&self, request: &Request, steps: impl IntoIterator<Item = Step>) -> Response {
+    async fn call(&self, request: &Request, steps: impl IntoIterator<Item = Fault>) -> Response {
         self.proxy.take_requests();
         self.proxy.script(steps);
         self.function.call(request).await
@@ -172,15 +173,15 @@ async fn a_lost_response_is_told_from_a_lost_race() {
     let proxied = Proxied::new().await;
     // Our first attempt does not reach the store, and someone else writes: 412.
     let stale = proxied.function.put(SET).with("if-match", "\"stale\"");
-    let response = proxied.call(&stale, [Step::ResetBefore]).await;
+    let response = proxied.call(&stale, [Fault::RESET]).await;
     assert_eq!(response.outcome(), "412 precondition_failed");
     assert_eq!(proxied.item().await, documented_item());
     // The response that says so is lost: the same.
-    let response = proxied.call(&stale, [Step::ResetAfter]).await;
+    let response = proxied.call(&stale, [Fault::RESET_AFTER]).await;
     assert_eq!(response.outcome(), "412 precondition_failed");
     assert_eq!(proxied.item().await, documented_item());
     // A read has written nothing that it could recognise.
-    let response = proxied.call(&proxied.function.put(READ).with("if-match", "\"stale\""), [Step::ResetAfter]).await;
+    let response = proxied.call(&proxied.function.put(READ).with("if-match", "\"stale\""), [Fault::RESET_AFTER]).await;
     assert_eq!(response.outcome(), "412 precondition_failed");
 }
 
@@ -190,15 +191,14 @@ async fn a_late_attempt_cannot_undo_a_later_write() {
     let rows = [SET, REMOVE].into_iter().flat_map(|body| [(body, false), (body, true)]);
     join_all(rows.map(async |(body, with_tag)| {
         let proxied = Proxied::new().await;
-        let late = Arc::<Release>::default();
         let request = proxied.function.put(body);
         let request = if with_tag { request.with("if-match", &format!("\"{AT}\"")) } else { request };
-        let first = proxied.call(&request, [Step::Late(Arc::clone(&late))]).await;
+        let first = proxied.call(&request, [Fault::LATE]).await;
         assert_eq!(first.outcome(), "200");
         let request = proxied.function.put(r#"{"meta":{"path":"/later"}}"#);
         let second = proxied.call(&request.with("if-match", first.header("etag").unwrap()), []).await;
         assert_eq!(second.outcome(), "200");
-        late.arrive().await;
+        proxied.proxy.arrive().await;
         assert_stored(&proxied.item().await, &second);
         let old = proxied.function.put(SET).with("if-match", first.header("etag").unwrap());
         assert_eq!(proxied.call(&old, []).await.outcome(), "412 precondition_failed");
@@ -210,17 +210,17 @@ async fn a_late_attempt_cannot_undo_a_later_write() {
 #[tokio::test]
 async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
     let refused = r#"{"__type":"x#AccessDeniedException"}"#;
-    let throttled = Step::Respond(400, THROTTLED);
+    let throttled = Fault::status(400, THROTTLED);
     for (name, steps, expected) in [
-        ("reset after the write", vec![Step::ResetAfter], "503"),
-        ("reset before the write", vec![Step::ResetBefore], "503"),
-        ("truncated", vec![Step::Truncate], "503"),
-        ("500 after the write", vec![Step::RespondAfter(500, "")], "503"),
-        ("500", vec![Step::Respond(500, "")], "503"),
-        ("garbage after the write", vec![Step::RespondAfter(200, "garbage")], "503"),
-        ("two attempts before", vec![Step::ResetAfter, throttled.clone()], "503"),
+        ("reset after the write", vec![Fault::RESET_AFTER], "503"),
+        ("reset before the write", vec![Fault::RESET], "503"),
+        ("truncated", vec![Fault::CUT], "503"),
+        ("500 after the write", vec![Fault::status_after(500, "")], "503"),
+        ("500", vec![Fault::status(500, "")], "503"),
+        ("garbage after the write", vec![Fault::status_after(200, "garbage")], "503"),
+        ("two attempts before", vec![Fault::RESET_AFTER, throttled], "503"),
         ("nothing before", vec![], "500"),
-        ("throttled before", vec![throttled.clone(), throttled], "500"),
+        ("throttled before", vec![throttled, throttled], "500"),
     ] {
         for (status, error) in [
             (400, refused),
@@ -231,7 +231,7 @@ async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
         ] {
             for body in [SET, REMOVE, READ] {
                 let proxied = Proxied::new().await;
-                let steps = steps.iter().cloned().chain([Step::Respond(status, error)]);
+                let steps = steps.iter().copied().chain([Fault::status(status, error)]);
                 let response = proxied.call(&proxied.function.put(body), steps).await;
                 assert_eq!(response.status.to_string(), expected, "{name}, then {status} {error}: {body}");
                 let line = proxied.function.last_line();
@@ -278,7 +278,7 @@ async fn an_error_after_a_refused_connection_is_500() {
     let refusing = |http| RefusedOnce { refused: AtomicBool::default(), nowhere, http };
     let clients = through(embedded::clients(&proxy.endpoint()).await, refusing);
     let function = Function::with_clients(store, clients, &[]).await;
-    proxy.script([Step::Respond(400, r#"{"__type":"x#AccessDeniedException"}"#)]);
+    proxy.script([Fault::status(400, r#"{"__type":"x#AccessDeniedException"}"#)]);
     assert_eq!(function.call(&function.put(SET)).await.outcome(), "500 internal_error");
     assert_eq!(function.last_line()["store_attempts"], 2);
 }
@@ -288,7 +288,7 @@ async fn a_put_with_if_match_that_was_answered_503_can_be_repeated_as_it_is() {
     for body in [SET, REMOVE] {
         let proxied = Proxied::new().await;
         let request = proxied.function.put(body).with("if-match", &format!("\"{AT}\""));
-        let first = proxied.call(&request, vec![Step::RespondAfter(500, ""); 3]).await;
+        let first = proxied.call(&request, vec![Fault::status_after(500, ""); 3]).await;
         assert_eq!(first.outcome(), "503 store_unavailable");
         let written = proxied.item().await;
         assert_ne!(written, documented_item());
@@ -338,7 +338,7 @@ async fn what_is_applied_already_is_a_success_at_the_stored_version() {
 async fn a_read_that_saw_nothing_is_503() {
     let proxied = Proxied::new().await;
     for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"Attributes":{}}"#, r#"{"x":1}"#] {
-        let response = proxied.call(&proxied.function.put(READ), [Step::RespondAfter(200, body)]).await;
+        let response = proxied.call(&proxied.function.put(READ), [Fault::status_after(200, body)]).await;
         assert_eq!((response.outcome().as_str(), response.header("etag")), ("503 store_unavailable", None), "{body:?}");
     }
     assert_eq!(proxied.item().await, documented_item());
@@ -360,7 +360,7 @@ async fn a_store_that_contradicts_itself_is_asked_once() {
             for tagged in [false, true] {
                 let request = proxied.function.put(body);
                 let request = if tagged { request.with("if-match", &format!("\"{AT}\"")) } else { request };
-                let response = proxied.call(&request, vec![Step::Respond(400, failed); 9]).await;
+                let response = proxied.call(&request, vec![Fault::status(400, failed); 9]).await;
                 let has_tag = !tagged || version.contains(AT);
                 let expected = match (has_tag, body) {
                     (true, _) => "503 store_unavailable",
@@ -381,7 +381,7 @@ async fn an_item_without_attributes_is_absent() {
     for settings in [&[][..], &[("TOKEN_NODE_CLAIM", "")]] {
         let proxied = Proxied::with(settings).await;
         for body in [SET, REMOVE, READ] {
-            let response = proxied.call(&proxied.function.put(body), [Step::Respond(400, failed)]).await;
+            let response = proxied.call(&proxied.function.put(body), [Fault::status(400, failed)]).await;
             assert_eq!(response.outcome(), "404 distributor_not_found", "{body}");
             assert_eq!(proxied.function.last_line()["reason"], "absent", "{body}");
         }
@@ -392,18 +392,18 @@ async fn an_item_without_attributes_is_absent() {
 #[tokio::test]
 async fn a_response_that_is_a_timeout_is_like_none() {
     const BY_CODE: &str = r#"{"__type":"x#RequestTimeoutException"}"#;
-    const DENIED: Step = Step::Respond(400, r#"{"__type":"x#AccessDeniedException"}"#);
+    const DENIED: Fault = Fault::status(400, r#"{"__type":"x#AccessDeniedException"}"#);
 
-    for timeout in [Step::Respond(408, ""), Step::Respond(408, "{}"), Step::Respond(400, BY_CODE)] {
+    for timeout in [Fault::status(408, ""), Fault::status(408, "{}"), Fault::status(400, BY_CODE)] {
         for (steps, expected, attempts) in [
-            (vec![timeout.clone()], "200", 2),
-            (vec![timeout.clone(), timeout.clone()], "200", 3),
-            (vec![timeout.clone(); 3], "503 store_unavailable", 3),
-            (vec![timeout.clone(), DENIED], "503 store_unavailable", 2),
-            (vec![DENIED, timeout.clone()], "500 internal_error", 1),
+            (vec![timeout], "200", 2),
+            (vec![timeout, timeout], "200", 3),
+            (vec![timeout; 3], "503 store_unavailable", 3),
+            (vec![timeout, DENIED], "503 store_unavailable", 2),
+            (vec![DENIED, timeout], "500 internal_error", 1),
         ] {
             let proxied = Proxied::new().await;
-            let response = proxied.call(&proxied.function.put(SET), steps.clone()).await;
+            let response = proxied.call(&proxied.function.put(SET), steps.iter().copied()).await;
             assert_eq!(response.outcome(), expected, "{steps:?}");
             assert_eq!(proxied.function.last_line()["store_attempts"], attempts, "{steps:?}");
         }
@@ -490,13 +490,13 @@ async fn outages_are_503_and_repeating_converges() {
     let proxied = Proxied::new().await;
     let throttled = r#"{"__type":"x#ProvisionedThroughputExceededException"}"#;
     for (name, step, error_code) in [
-        ("reset", Step::ResetBefore, "DispatchFailure"),
-        ("reset after", Step::ResetAfter, "DispatchFailure"),
-        ("truncated", Step::Truncate, "ResponseError"),
-        ("throttled", Step::Respond(400, throttled), "ProvisionedThroughputExceededException"),
-        ("500", Step::Respond(500, ""), "Unknown"),
-        ("503", Step::RespondAfter(503, ""), "Unknown"),
-        ("garbage", Step::RespondAfter(200, "{"), "Unknown"),
+        ("reset", Fault::RESET, "DispatchFailure"),
+        ("reset after", Fault::RESET_AFTER, "DispatchFailure"),
+        ("truncated", Fault::CUT, "ResponseError"),
+        ("throttled", Fault::status(400, throttled), "ProvisionedThroughputExceededException"),
+        ("500", Fault::status(500, ""), "Unknown"),
+        ("503", Fault::status_after(503, ""), "Unknown"),
+        ("garbage", Fault::status_after(200, "{"), "Unknown"),
     ] {
         proxied.reset().await;
         let response = proxied.call(&proxied.function.put(SET), vec![step; 3]).await;
@@ -519,11 +519,11 @@ async fn outages_are_503_and_repeating_converges() {
 async fn an_outage_uses_up_no_quota() {
     let proxied = Proxied::new().await;
     let request = proxied.function.put(READ);
-    proxied.proxy.script(vec![Step::Respond(500, ""); 300]);
+    proxied.proxy.script(vec![Fault::status(500, ""); 300]);
     let responses = join_all((0..100).map(|_| proxied.function.call(&request))).await;
     assert!(responses.iter().all(|response| response.status == 503));
     assert_eq!(proxied.proxy.take_requests().len(), 300);
-    assert_eq!(proxied.call(&request, vec![Step::Respond(500, ""); 2]).await.outcome(), "200");
+    assert_eq!(proxied.call(&request, vec![Fault::status(500, ""); 2]).await.outcome(), "200");
 }
 
 #[tokio::test]
@@ -540,7 +540,7 @@ async fn other_errors_are_500_without_the_stores_words() {
         (400, r#"{"__type":"x#ExpiredTokenException","message":"secret"}"#, "ExpiredTokenException"),
         (413, "secret", "Unknown"),
     ] {
-        let response = proxied.call(&proxied.function.put(SET), [Step::Respond(status, body)]).await;
+        let response = proxied.call(&proxied.function.put(SET), [Fault::status(status, body)]).await;
         assert_eq!(response.outcome(), "500 internal_error");
         assert!(!response.body.to_string().contains("secret"), "{}", response.body);
         assert_eq!(proxied.proxy.take_requests().len(), 1, "{body}");
@@ -557,7 +557,7 @@ async fn a_write_whose_item_is_not_returned_is_a_success() {
     let proxied = Proxied::new().await;
     for body in ["", "{}", r#"{"Attributes":null}"#, r#"{"Attributes":{}}"#, r#"{"x":1}"#] {
         proxied.reset().await;
-        let response = proxied.call(&proxied.function.put(SET), [Step::RespondAfter(200, body)]).await;
+        let response = proxied.call(&proxied.function.put(SET), [Fault::status_after(200, body)]).await;
         assert_eq!(response.outcome(), "200", "{body:?}");
         assert_eq!(response.body["id"], ID);
         assert_eq!(response.body["node_id"], NODE);
@@ -569,17 +569,17 @@ async fn a_write_whose_item_is_not_returned_is_a_success() {
 /// The rules about time are tested on paused time; this is what the real client does with a real connection.
 #[tokio::test]
 async fn attempts_that_hang_are_given_up() {
-    let one = join_all([Step::Hang, Step::HangAfter, Step::Trickle].map(async |step| {
+    let one = join_all([Fault::HANG, Fault::HANG_AFTER, Fault::SLOWLY].map(async |step| {
         let proxied = Proxied::new().await;
         let request = proxied.function.put(SET).with("if-match", &format!("\"{AT}\""));
-        let response = proxied.call(&request, [step.clone()]).await;
+        let response = proxied.call(&request, [step]).await;
         assert_eq!(response.outcome(), "200", "{step:?}");
         assert_stored(&proxied.item().await, &response);
         assert_eq!(proxied.function.last_line()["store_attempts"], 2, "{step:?}");
     }));
     let all = async {
         let proxied = Proxied::new().await;
-        let response = proxied.call(&proxied.function.put(SET), vec![Step::Hang; 3]).await;
+        let response = proxied.call(&proxied.function.put(SET), vec![Fault::HANG; 3]).await;
         assert_eq!(response.outcome(), "503 store_unavailable");
         let line = proxied.function.last_line();
         assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("TimeoutError"), &json!(3)));
@@ -615,14 +615,14 @@ async fn pooled_connections_that_died_cost_a_retry_however_many_there_are() {
         let calls = (0..count).map(|_| proxied.function.within(event.as_bytes(), Duration::from_millis(2_600)));
         join_all(calls).await.into_iter().map(|response| response.unwrap().outcome()).collect()
     };
-    for step in [Step::Hang, Step::ResetBefore] {
+    for step in [Fault::HANG, Fault::RESET] {
         join_all([(1, 1), (8, 8), (16, 4), (16, 16)].map(async |(left, count)| {
             let proxied = Proxied::new().await;
             let barrier = Arc::new(Barrier::new(left));
-            proxied.proxy.script((0..left).map(|_| Step::Together(Arc::clone(&barrier))));
+            proxied.proxy.gather(left, barrier);
             assert_eq!(together(&proxied, left).await, vec!["200"; left]);
             assert_eq!(proxied.proxy.connections(), left);
-            proxied.proxy.break_connections(step.clone());
+            proxied.proxy.break_connections(step);
             let started = Instant::now();
             let outcomes = together(&proxied, count).await;
             let lines = proxied.function.lines();

@@ -3,24 +3,13 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use tokio::net::TcpListener;
 
-/// What the key server does with a request.
-#[derive(Clone)]
-pub enum Reply {
-    Document(String),
-    DocumentAfter(Duration, String),
-    /// A document in this content coding.
-    Encoded(&'static str, String),
-    Status(u16),
-    Redirect(String),
-    Hang,
-}
+use super::reply::Reply;
 
 /// An HTTP server on loopback that hands out documents.
 pub struct KeyServer {
@@ -85,22 +74,11 @@ async fn reply(
         let always = state.always.iter().find(|(path, _)| path == uri.path()).map(|(_, reply)| reply.clone());
         state.once.pop_front().or(always).unwrap_or(Reply::Status(404))
     };
+    let Some((status, header, body)) = reply.response().await else {
+        // Ends the task of the connection, and so the connection.
+        std::panic::resume_unwind(Box::new("the connection is closed"))
+    };
     let mut headers = HeaderMap::new();
-    match reply {
-        Reply::Document(document) => (StatusCode::OK, headers, document),
-        Reply::DocumentAfter(delay, document) => {
-            tokio::time::sleep(delay).await;
-            (StatusCode::OK, headers, document)
-        }
-        Reply::Encoded(coding, document) => {
-            headers.insert("content-encoding", coding.parse().unwrap());
-            (StatusCode::OK, headers, document)
-        }
-        Reply::Status(status) => (StatusCode::from_u16(status).unwrap(), headers, String::new()),
-        Reply::Redirect(location) => {
-            headers.insert("location", location.parse().unwrap());
-            (StatusCode::FOUND, headers, String::new())
-        }
-        Reply::Hang => std::future::pending().await,
-    }
+    headers.extend(header.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())));
+    (StatusCode::from_u16(status).unwrap(), headers, body)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use signer::Signer;
 
 pub mod key_server;
+pub mod reply;
 pub mod signer;
 
 pub const ISSUER: &str = "https://issuer.example";

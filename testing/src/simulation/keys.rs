@@ -23,12 +23,11 @@ use update_distributor::clock::Clock;
 use update_distributor::handler::App;
 use update_distributor::invocation::Invocation;
 
-use super::behavior::Responded;
-use super::network::{Message, response};
-use super::plan::{Received, choose};
-use super::store::Store;
-use super::{Failure, IDS, NODE, START, event, item, paused_runtime, start_function};
+use super::store::{Message, Store};
+use super::{Failure, IDS, NODE, START, choose, event, item, paused_runtime, read, start_function};
+use crate::fault::Received;
 use crate::issuer::AUDIENCE;
+use crate::issuer::reply::Reply;
 use crate::issuer::signer::Signer;
 
 const ISSUERS: [&str; 2] = ["https://a.example", "https://b.example"];
@@ -42,6 +41,8 @@ const FRESH: u64 = 10 * MINUTE;
 const USABLE: u64 = 120 * MINUTE;
 /// A key that has been published for so long is accepted, if its issuer has been healthy as long.
 const PUBLISHED: u64 = 11 * MINUTE;
+/// An issuer that takes no longer is healthy; a longer time is too long for some.
+const HEALTHY: Duration = Duration::from_millis(300);
 /// Tokio's timers wait for whole milliseconds.
 const TIMER_RESOLUTION: u64 = 2;
 /// A connection that was not used for so long is closed without a word where something keeps it.
@@ -62,8 +63,8 @@ struct Plan {
 
 #[derive(Clone, Debug)]
 struct IssuerPlan {
-    /// From when on it does what.
-    weather: Vec<(u64, Weather)>,
+    /// From when on it does what; a document is made when it is asked for.
+    replies: Vec<(u64, Reply)>,
     /// From when to when each key is published.
     keys: Vec<(u64, u64)>,
     naming: Naming,
@@ -80,17 +81,6 @@ enum Naming {
     Same,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Weather {
-    /// It responds after so long.
-    Healthy(u64),
-    /// It responds after so long, which is too long for some.
-    Slow(u64),
-    Fails,
-    Refuses,
-    Hangs,
-}
-
 /// Invocations at once.
 #[derive(Clone, Debug)]
 struct Burst {
@@ -99,8 +89,9 @@ struct Burst {
     tokens: Vec<Token>,
     /// A freeze inside of it: when, and for how long.
     freeze: Option<(u64, u64)>,
-    /// What a freeze does to connections.
-    connections: Connections,
+    /// What a freeze does to connections: what comes meanwhile is there afterwards, or they break, or they die without a
+    /// word.
+    connections: Received,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,15 +108,6 @@ enum Key {
     Oldest,
     Withdrawn,
     Unknown,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Connections {
-    /// What comes meanwhile is there afterwards.
-    Survive,
-    Break,
-    /// They die without a word.
-    Die,
 }
 
 /// What runs have counted.
@@ -218,7 +200,7 @@ impl Plan {
             ),
             tokens: (0..rng.usize(1..=at_once)).map(|_| token(rng)).collect(),
             freeze: (rng.u8(..4) == 0).then(|| (1 + 2 * rng.u64(..300), 2 * rng.u64(..6 * MINUTE))),
-            connections: *choose(rng, &[Connections::Survive, Connections::Break, Connections::Die]),
+            connections: *choose(rng, &[Received::Response, Received::Reset, Received::Nothing]),
         };
         let jump = |rng: &mut Rng| (2 * rng.u64(..60 * MINUTE), 2 * rng.i64(-10_000..10_000));
         Self {
@@ -243,21 +225,20 @@ fn token(rng: &mut Rng) -> Token {
 }
 
 fn issuer(rng: &mut Rng) -> IssuerPlan {
-    let mut weather = Vec::new();
+    let mut replies = Vec::new();
     let mut from = 0;
     let healthy = rng.u8(..3) == 0;
     while from < 400 * MINUTE {
-        weather.push((
-            from,
-            match rng.u8(..8) {
-                0..4 => Weather::Healthy(2 * rng.u64(1..=150)),
-                _ if healthy => Weather::Healthy(2),
-                4 => Weather::Slow(2 * rng.u64(150..=1_300)),
-                5 => Weather::Fails,
-                6 => Weather::Refuses,
-                _ => Weather::Hangs,
-            },
-        ));
+        let document_after = |time| Reply::DocumentAfter(Duration::from_millis(time), String::new());
+        let reply = match rng.u8(..8) {
+            0..4 => document_after(2 * rng.u64(1..=150)),
+            _ if healthy => document_after(2),
+            4 => document_after(2 * rng.u64(151..=1_300)),
+            5 => Reply::Status(500),
+            6 => Reply::Reset,
+            _ => Reply::Hang,
+        };
+        replies.push((from, reply));
         from += *choose(rng, &[4 * SECOND, 20 * SECOND, 2 * MINUTE, 15 * MINUTE, 40 * MINUTE, 150 * MINUTE]);
     }
     let naming = *choose(rng, &[Naming::Own, Naming::Own, Naming::Absent, Naming::Same]);
@@ -272,20 +253,18 @@ fn issuer(rng: &mut Rng) -> IssuerPlan {
         keys.last_mut().expect("one").1 = until;
         keys.push((from, u64::MAX));
     }
-    IssuerPlan { weather, keys, naming }
+    IssuerPlan { replies, keys, naming }
 }
 
 impl IssuerPlan {
-    fn weather(&self, now: u64) -> Weather {
-        self.weather.iter().rev().find(|(from, _)| *from <= now).expect("from the start").1
+    fn reply(&self, now: u64) -> Reply {
+        self.replies.iter().rev().find(|(from, _)| *from <= now).expect("from the start").1.clone()
     }
 
     fn healthy_between(&self, from: u64, until: u64) -> bool {
-        let ends = self.weather.iter().skip(1).map(|(from, _)| *from).chain([u64::MAX]);
-        self.weather
-            .iter()
-            .zip(ends)
-            .all(|((begin, weather), end)| *begin > until || end <= from || matches!(weather, Weather::Healthy(_)))
+        let ends = self.replies.iter().skip(1).map(|(from, _)| *from).chain([u64::MAX]);
+        let is_healthy = |reply: &Reply| matches!(reply, Reply::DocumentAfter(time, _) if *time <= HEALTHY);
+        self.replies.iter().zip(ends).all(|((begin, reply), end)| *begin > until || end <= from || is_healthy(reply))
     }
 
     fn published(&self, now: u64) -> BTreeSet<usize> {
@@ -346,8 +325,8 @@ struct World {
 struct Observed {
     /// Time during which the instance was frozen. It passes in the world, and not on tokio's clock.
     frozen: u64,
-    /// What a freeze does to connections now, and how many freezes there have been.
-    connections: Option<Connections>,
+    /// What the last freeze did to connections, and how many freezes there have been.
+    connections: Option<Received>,
     freezes: usize,
     /// Whether the instance is in its start, which tries twice.
     starting: bool,
@@ -445,7 +424,7 @@ impl World {
         state.violation.get_or_insert(violation);
     }
 
-    fn freeze(&self, time: u64, connections: Connections) {
+    fn freeze(&self, time: u64, connections: Received) {
         self.note(format!("frozen for {} s; connections: {connections:?}", time / SECOND));
         let now = self.now();
         let mut state = self.lock();
@@ -509,29 +488,28 @@ impl KeyNetwork {
             let last = pool.lock().expect("one thread").insert(issuer, now);
             last.is_some_and(|last| now - last > IDLE)
         });
-        let (published, weather) = (plan.published(now), plan.weather(now));
-        match weather {
+        let (published, reply) = (plan.published(now), plan.reply(now));
+        match reply {
             _ if dead => return std::future::pending().await,
-            Weather::Hangs => return std::future::pending().await,
-            Weather::Refuses => return Err(document.fail("refused")),
-            Weather::Healthy(delay) | Weather::Slow(delay) => {
-                if let Some(connections) = wait_until(&world, now + delay).await {
-                    match connections {
-                        Connections::Survive => {}
-                        Connections::Break => return Err(document.fail("broken")),
-                        Connections::Die => return std::future::pending().await,
-                    }
+            Reply::DocumentAfter(time, _) => {
+                let due = now + u64::try_from(time.as_millis()).expect("a short time");
+                match wait_until(&world, due).await {
+                    Some(Received::Reset) => return Err(document.fail("broken")),
+                    Some(Received::Nothing) => return std::future::pending().await,
+                    _ => {}
                 }
             }
-            Weather::Fails => {
-                document.fail("status 500");
-                return Ok(response(500, String::new()));
+            failing => {
+                if let Reply::Status(_) | Reply::Reset = failing {
+                    document.fail(&format!("{failing:?}"));
+                }
+                return failing.deliver().await;
             }
         }
         if !is_set {
             document.over = true;
             let body = json!({"issuer": ISSUERS[issuer], "jwks_uri": format!("{}/jwks", ISSUERS[issuer])});
-            return Ok(response(200, body.to_string()));
+            return Reply::Document(body.to_string()).deliver().await;
         }
         let keys = published.iter().map(|key| {
             let mut jwk = signer(Some(*key)).jwk();
@@ -540,12 +518,12 @@ impl KeyNetwork {
         });
         let body = json!({"keys": keys.collect::<Vec<_>>()}).to_string();
         document.succeed(published);
-        Ok(response(200, body))
+        Reply::Document(body).deliver().await
     }
 }
 
 /// Waits, and returns what a freeze meanwhile has done to the connection.
-async fn wait_until(world: &World, due: u64) -> Option<Connections> {
+async fn wait_until(world: &World, due: u64) -> Option<Received> {
     let before = world.lock().freezes;
     loop {
         let thawed = world.thawed.notified();
@@ -559,7 +537,7 @@ async fn wait_until(world: &World, due: u64) -> Option<Connections> {
         }
     }
     let state = world.lock();
-    if state.freezes > before { state.connections } else { None }
+    state.connections.filter(|_| state.freezes > before)
 }
 
 impl Document {
@@ -602,7 +580,7 @@ impl Document {
         (known.failures, known.failed) = (0, None);
     }
 
-    fn fail(&mut self, what: &'static str) -> ConnectorError {
+    fn fail(&mut self, what: &str) -> ConnectorError {
         self.over = true;
         self.world.note(format!("{}: {what}", ISSUERS[self.issuer]));
         let clock = self.world.clock();
@@ -612,7 +590,7 @@ impl Document {
         known.failures += 1;
         known.all_failures += 1;
         known.failed = Some(clock);
-        ConnectorError::io(what.into())
+        ConnectorError::io(what.to_owned().into())
     }
 }
 
@@ -718,7 +696,7 @@ async fn invoke(world: Arc<World>, app: Arc<App>, token: Token) {
     let deadline = SystemTime::UNIX_EPOCH + START + Duration::from_millis(before.clock + left);
     let invocation = Invocation { request_id: "invocation".to_owned(), deadline: Some(deadline), trace_root: None };
     let response = app.invoke(event.to_string().as_bytes(), &invocation).await.expect("an HTTP event");
-    let Responded { status, .. } = Responded::read(&response);
+    let status = read(&response).status;
     let (took, after) = (world.elapsed() - sent, Seen::now(&world, issuer));
     world.note(format!("a token of {} with {} is answered {status} after {took} ms", ISSUERS[issuer], name(key)));
     {

@@ -1,4 +1,5 @@
-//! A model of the part of DynamoDB that the function uses: `UpdateItem` on one table with the partition key `id`.
+//! A model of the part of DynamoDB that the function uses, `UpdateItem` on one table with the partition key `id`, and the
+//! messages in which its replies come back.
 //!
 //! What it assumes of DynamoDB, and what a test holds it to with the embedded store:
 //!
@@ -12,7 +13,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use serde_json::{Map, Value, json};
+
+use crate::fault::Received;
+use crate::store::embedded::{ID, NODE};
 
 /// The attributes of an item, each as an object of its type and its value.
 pub type Item = Map<String, Value>;
@@ -78,5 +84,55 @@ fn holds(term: &str, item: Option<&Item>, values: &Value) -> bool {
         }
     } else {
         panic!("a condition that the model does not have: {term}")
+    }
+}
+
+/// What comes back to the function for an attempt.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Message {
+    /// Status and body of a response.
+    Response(u16, String),
+    /// The end of the connection.
+    Reset,
+    /// Nothing, until the function gives up.
+    Nothing,
+}
+
+impl Message {
+    /// Puts together what is received; `reply` is the store's, if the attempt has reached it.
+    pub fn new(received: Received, reply: Option<&Reply>) -> Self {
+        match (received, reply) {
+            // What is left out here is half of a response: for the function, that is the end of the connection.
+            (Received::Reset | Received::Cut, _) => Self::Reset,
+            (Received::Nothing | Received::Slowly, _) | (Received::Response | Received::Body(_), None) => Self::Nothing,
+            (Received::Status(status, body), _) => Self::Response(status, body.to_owned()),
+            (Received::Body(body), Some(Reply::Done(_))) => Self::Response(200, body.to_owned()),
+            (Received::Response, Some(Reply::Done(item))) => {
+                Self::Response(200, json!({ "Attributes": item }).to_string())
+            }
+            (Received::Response | Received::Body(_), Some(Reply::ConditionFailed(item))) => {
+                let mut body = json!({"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException"});
+                if let Some(item) = item {
+                    body["Item"] = item.clone().into();
+                }
+                Self::Response(400, body.to_string())
+            }
+        }
+    }
+
+    /// The condition did not hold for the caller's item, which is at `version`.
+    pub fn overtaken(version: &str) -> Self {
+        let item = json!({"id": {"S": ID}, "node_id": {"S": NODE}, "updated_at": {"S": version}});
+        let Value::Object(item) = item else { unreachable!("an object") };
+        Self::new(Received::Response, Some(&Reply::ConditionFailed(Some(item))))
+    }
+
+    /// Is what a connector's call comes to.
+    pub async fn deliver(self) -> Result<HttpResponse, ConnectorError> {
+        match self {
+            Self::Response(status, body) => Ok(HttpResponse::new(status.try_into().expect("a status"), body.into())),
+            Self::Reset => Err(ConnectorError::io("the connection broke".into())),
+            Self::Nothing => std::future::pending().await,
+        }
     }
 }

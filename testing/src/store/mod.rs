@@ -1,4 +1,4 @@
-//! DynamoDB for tests, and the faults and TLS in front of it.
+//! DynamoDB for tests, and TLS in front of it.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -7,7 +7,6 @@ use update_distributor::clients::Clients;
 use update_distributor::clock::Clock;
 
 pub mod embedded;
-pub mod proxy;
 pub mod table;
 pub mod tls;
 

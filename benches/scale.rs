@@ -1,5 +1,8 @@
 //! What happens when there are many: instances that fetch their keys from an issuer which limits its rate, and writers of one
-//! distributor. The real key store and the real handler, on paused time.
+//! distributor. The real key store and the real handler, on paused time. The tables in Markdown are those of `docs/scale.md`.
+
+// What a benchmark does is print, and it ends where something is not as it should be.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,11 +20,10 @@ use update_distributor::token::fetch::{Endpoint, FetchUrl, Fetcher};
 use update_distributor::token::jws::Jws;
 use update_distributor::token::key_store::CachedKeySet;
 
-use super::behavior::Responded;
-use super::network::{Message, response};
-use super::plan::Received;
-use super::store::Store;
-use super::{IDS, NODE, START, event, item, paused_runtime, start_function, token};
+use testing::fault::{Received, THROTTLED};
+use testing::issuer::reply::Reply;
+use testing::simulation::store::{Message, Store};
+use testing::simulation::{IDS, NODE, NOW, event, item, paused_runtime, read, start_function, token};
 
 /// The instances that Lambda adds for a function in ten seconds.
 const SCALING: u32 = 1_000;
@@ -32,30 +34,30 @@ const LEFT: Duration = Duration::from_secs(10);
 
 /// Instances that are started one after the other, as fast as Lambda does, and then have requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Herd {
+struct Herd {
     /// How many.
-    pub instances: u32,
+    instances: u32,
     /// The time between two requests of one, on average.
-    pub pause: Duration,
+    pause: Duration,
     /// Requests that the issuer responds to in a second; others it refuses with 429.
-    pub limit: u32,
+    limit: u32,
 }
 
 /// What the issuer has seen in a time, and what it did to requests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Phase {
+struct Phase {
     /// Requests for the set.
-    pub fetches: u32,
+    fetches: u32,
     /// Those that the issuer refused.
-    pub refused: u32,
+    refused: u32,
     /// The most in one second.
-    pub peak: u32,
+    peak: u32,
     /// The time from the first to the last that it responded to.
-    pub lasted: Duration,
+    lasted: Duration,
     /// Requests of callers.
-    pub requests: u32,
+    requests: u32,
     /// Those without keys: 503.
-    pub without_keys: u32,
+    without_keys: u32,
 }
 
 #[derive(Debug, Default)]
@@ -110,18 +112,19 @@ impl HttpConnector for LimitedIssuer {
         });
         HttpConnectorFuture::new(async move {
             sleep(Duration::from_millis(20)).await;
-            Ok(if refused { response(429, String::new()) } else { response(200, token().1.clone()) })
+            let reply = if refused { Reply::Status(429) } else { Reply::Document(token().1.clone()) };
+            reply.deliver().await
         })
     }
 }
 
 /// Returns what happens until the sets are ten minutes old, and in the ten minutes after that.
-pub fn herd(herd: Herd) -> [Phase; 2] {
+fn herd(herd: Herd) -> [Phase; 2] {
     let Herd { instances, pause, limit } = herd;
     paused_runtime().block_on(async {
         let issuer = LimitedIssuer { start: Instant::now(), limit, seconds: Arc::default() };
         let start = issuer.start;
-        let clock = Clock::new(move || SystemTime::UNIX_EPOCH + START + start.elapsed());
+        let clock = Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_micros(NOW) + start.elapsed());
         let end = start + Duration::from_mins(19);
         let mut all = JoinSet::new();
         for instance in 0..instances {
@@ -153,17 +156,17 @@ pub fn herd(herd: Herd) -> [Phase; 2] {
 
 /// What writers of one distributor, each in an instance of its own, have seen in ten seconds.
 #[derive(Clone, Debug, Default)]
-pub struct Contention {
+struct Contention {
     /// Durations of the writes that were made, in order.
-    pub durations: Vec<Duration>,
+    durations: Vec<Duration>,
     /// Attempts of each write that was made, in order.
-    pub attempts: Vec<usize>,
+    attempts: Vec<usize>,
     /// Attempts that the store refused, since there were more than it takes of one item.
-    pub throttled: usize,
+    throttled: usize,
     /// Requests that got a 503.
-    pub unavailable: usize,
+    unavailable: usize,
     /// Writes of each writer, in order.
-    pub writes: Vec<usize>,
+    writes: Vec<usize>,
 }
 
 /// The writes that DynamoDB takes of one item in a second. One whose condition fails counts, too.
@@ -206,7 +209,7 @@ impl HttpConnector for LimitedStore {
                 *taken += 1;
                 if *taken > WRITES_PER_SECOND {
                     state.throttled += 1;
-                    Message::new(Received::Error(400, "ThrottlingException"), None)
+                    Message::new(Received::Status(400, THROTTLED), None)
                 } else {
                     Message::new(Received::Response, Some(&state.store.update_item(&body)))
                 }
@@ -218,7 +221,7 @@ impl HttpConnector for LimitedStore {
 }
 
 /// Returns what so many writers see, each of which writes again as soon as it has a response.
-pub fn contention(writers: usize) -> Contention {
+fn contention(writers: usize) -> Contention {
     fastrand::seed(writers as u64);
     paused_runtime().block_on(async {
         let start = Instant::now();
@@ -233,8 +236,9 @@ pub fn contention(writers: usize) -> Contention {
         for writer in 0..writers {
             // Paused time advances by milliseconds: the microseconds of a clock are its own.
             let ahead = Duration::from_micros(fastrand::u64(..1_000));
-            let clock = Clock::new(move || SystemTime::UNIX_EPOCH + START + start.elapsed() + ahead);
-            let app = start_function(crate::store::clients(store.clone(), clock.clone()), &[]).await;
+            let clock =
+                Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_micros(NOW) + start.elapsed() + ahead);
+            let app = start_function(testing::store::clients(store.clone(), clock.clone()), &[]).await;
             all.spawn(async move {
                 let mut seen = Contention::default();
                 while start.elapsed() < WRITING {
@@ -244,7 +248,7 @@ pub fn contention(writers: usize) -> Contention {
                     let invocation = Invocation { request_id: String::new(), deadline, trace_root: None };
                     let (sent, attempts) = (Instant::now(), Arc::new(Mutex::new(0)));
                     let response = ATTEMPTS.scope(Arc::clone(&attempts), app.invoke(event.as_bytes(), &invocation));
-                    match Responded::read(&response.await.expect("an HTTP event")).status {
+                    match read(&response.await.expect("an HTTP event")).status {
                         200 => {
                             seen.durations.push(sent.elapsed());
                             seen.attempts.push(*attempts.lock().expect("one thread"));
@@ -273,4 +277,51 @@ pub fn contention(writers: usize) -> Contention {
         sum.throttled = store.state.lock().expect("one thread").throttled;
         sum
     })
+}
+
+fn main() {
+    println!(
+        "| instances | fetches/s allowed | | fetches | refused | most in a second | over after | requests with 503 |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (instances, limit) in [(100, 10), (1_000, u32::MAX), (1_000, 100), (1_000, 10), (10_000, 100)] {
+        let pause = Duration::from_secs(1);
+        let [start, renewal] = herd(Herd { instances, pause, limit });
+        let limit = if limit == u32::MAX { "any".to_owned() } else { limit.to_string() };
+        for (name, phase) in [("start", start), ("after 10 minutes", renewal)] {
+            println!(
+                "| {instances} | {limit} | {name} | {} | {} | {} | {} s | {} of {} |",
+                phase.fetches,
+                phase.refused,
+                phase.peak,
+                phase.lasted.as_secs(),
+                phase.without_keys,
+                phase.requests
+            );
+        }
+    }
+    println!();
+    println!(
+        "| writers | writes/s | attempts: mean, most | p50, p99, longest (ms) | throttled attempts | 503 | writes of one: fewest, most |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for writers in [1, 2, 5, 10, 20, 50, 100, 200] {
+        let seen = contention(writers);
+        let count = seen.durations.len();
+        let duration = |percent: usize| seen.durations.get((count - 1) * percent / 100).map_or(0, Duration::as_millis);
+        #[allow(clippy::cast_precision_loss)]
+        let mean = seen.attempts.iter().sum::<usize>() as f64 / count as f64;
+        println!(
+            "| {writers} | {} | {mean:.2}, {} | {}, {}, {} | {} | {} | {}, {} |",
+            count / 10,
+            seen.attempts.last().unwrap_or(&0),
+            duration(50),
+            duration(99),
+            duration(100),
+            seen.throttled,
+            seen.unavailable,
+            seen.writes.first().unwrap_or(&0),
+            seen.writes.last().unwrap_or(&0),
+        );
+    }
 }

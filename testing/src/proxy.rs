@@ -1,4 +1,4 @@
-//! A proxy in front of the store that does to each request what a script says.
+//! A proxy in front of an HTTP server, which does to each request what a script says.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,49 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 
-/// The body of DynamoDB's response, of status 400, to a request that it throttles.
-pub const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#;
-
-/// What happens to one request. After the script has ended, all requests pass.
-#[derive(Clone, Debug)]
-pub enum Step {
-    Pass,
-    /// The connection is closed before the request reaches the store.
-    ResetBefore,
-    /// The request reaches the store, and the connection is closed before its response.
-    ResetAfter,
-    /// The request reaches the store, and half of its response comes back.
-    Truncate,
-    /// There is never a response.
-    Hang,
-    /// The request reaches the store, and there is never a response.
-    HangAfter,
-    /// The request reaches the store, and its response comes back byte by byte, too slowly.
-    Trickle,
-    /// The proxy responds with this itself.
-    Respond(u16, &'static str),
-    /// The request reaches the store, and the proxy responds with this.
-    RespondAfter(u16, &'static str),
-    /// There is no response, and the request reaches the store when it is released.
-    Late(Arc<Release>),
-    /// The request passes when so many others have come, so that each has a connection of its own.
-    Together(Arc<Barrier>),
-}
-
-/// Lets a request go that is held back.
-#[derive(Debug, Default)]
-pub struct Release {
-    now: Notify,
-    arrived: Notify,
-}
-
-impl Release {
-    /// Sends the request to the store and waits for its response.
-    pub async fn arrive(&self) {
-        self.now.notify_one();
-        self.arrived.notified().await;
-    }
-}
+use crate::fault::{Arrival, Fault, Received};
 
 pub struct Proxy {
     pub address: SocketAddr,
@@ -60,11 +18,16 @@ pub struct Proxy {
 
 /// What the proxy and its connections know.
 struct Shared {
-    store: SocketAddr,
-    script: Mutex<VecDeque<Step>>,
+    server: SocketAddr,
+    /// What happens to the next requests. After the script has ended, all of them pass.
+    script: Mutex<VecDeque<Fault>>,
     /// The script of `GET` requests, if they have one of their own.
-    polls: Mutex<Option<VecDeque<Step>>>,
+    polls: Mutex<Option<VecDeque<Fault>>>,
     requests: Mutex<Vec<String>>,
+    /// Requests that are still on their way.
+    late: Mutex<Vec<Vec<u8>>>,
+    /// How many of the next requests wait for the barrier.
+    gathering: Mutex<Option<(usize, Arc<Barrier>)>>,
     idle: Notify,
     cut: Notify,
     connections: Mutex<Connections>,
@@ -74,18 +37,20 @@ struct Shared {
 #[derive(Default)]
 struct Connections {
     count: usize,
-    died: Option<(usize, Step)>,
+    died: Option<(usize, Fault)>,
 }
 
 impl Proxy {
-    pub async fn start(store: SocketAddr) -> Self {
+    pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            store,
+            server,
             script: Mutex::default(),
             polls: Mutex::default(),
             requests: Mutex::default(),
+            late: Mutex::default(),
+            gathering: Mutex::default(),
             idle: Notify::default(),
             cut: Notify::default(),
             connections: Mutex::default(),
@@ -109,13 +74,27 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    pub fn script(&self, steps: impl IntoIterator<Item = Step>) {
-        *self.shared.script.lock().unwrap() = steps.into_iter().collect();
+    /// Sets what happens to the next requests.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        *self.shared.script.lock().unwrap() = faults.into_iter().collect();
     }
 
     /// Gives `GET` requests a script of their own, from now on.
-    pub fn script_polls(&self, steps: impl IntoIterator<Item = Step>) {
-        *self.shared.polls.lock().unwrap() = Some(steps.into_iter().collect());
+    pub fn script_polls(&self, faults: impl IntoIterator<Item = Fault>) {
+        *self.shared.polls.lock().unwrap() = Some(faults.into_iter().collect());
+    }
+
+    /// Lets the requests that are late arrive, and waits for their responses.
+    pub async fn arrive(&self) {
+        let late = std::mem::take(&mut *self.shared.late.lock().unwrap());
+        for request in late {
+            self.shared.forward(&request).await;
+        }
+    }
+
+    /// Holds the next so many requests until the barrier lets them go, so that each has a connection of its own.
+    pub fn gather(&self, requests: usize, barrier: Arc<Barrier>) {
+        *self.shared.gathering.lock().unwrap() = Some((requests, barrier));
     }
 
     /// Closes the connections that are kept for a next request.
@@ -129,9 +108,9 @@ impl Proxy {
     }
 
     /// Lets all connections die without a word: this happens to the next request on each of them.
-    pub fn break_connections(&self, step: Step) {
+    pub fn break_connections(&self, fault: Fault) {
         let mut connections = self.shared.connections.lock().unwrap();
-        connections.died = Some((connections.count, step));
+        connections.died = Some((connections.count, fault));
     }
 
     /// The number of connections so far.
@@ -150,7 +129,32 @@ impl Proxy {
     }
 }
 
-/// Ends with the connection, and where the store is gone.
+impl Shared {
+    fn next_fault(&self, connection: usize, request: &[u8]) -> Fault {
+        let died = self.connections.lock().unwrap().died.filter(|(last, _)| connection <= *last);
+        let next = || match &mut *self.polls.lock().unwrap() {
+            Some(polls) if request.starts_with(b"GET ") => polls.pop_front(),
+            _ => self.script.lock().unwrap().pop_front(),
+        };
+        died.map(|(_, fault)| fault).or_else(next).unwrap_or(Fault::NONE)
+    }
+
+    fn gathering(&self) -> Option<Arc<Barrier>> {
+        let mut gathering = self.gathering.lock().unwrap();
+        let (left, barrier) = gathering.as_mut().filter(|(left, _)| *left > 0)?;
+        *left -= 1;
+        Some(Arc::clone(barrier))
+    }
+
+    /// Sends a request to the server and returns its response; `None` where the server is gone.
+    async fn forward(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let mut server = TcpStream::connect(self.server).await.ok()?;
+        server.write_all(request).await.ok()?;
+        message(&mut server).await
+    }
+}
+
+/// Ends with the connection, and where the server is gone.
 async fn connection(mut client: TcpStream, number: usize, shared: &Shared) -> Option<()> {
     loop {
         let request = tokio::select! {
@@ -159,62 +163,44 @@ async fn connection(mut client: TcpStream, number: usize, shared: &Shared) -> Op
         }?;
         let body = request.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |end| end + 4);
         shared.requests.lock().unwrap().push(String::from_utf8_lossy(&request[body..]).into_owned());
-        let died = shared.connections.lock().unwrap().died.clone().filter(|(last, _)| number <= *last);
-        let next = || match &mut *shared.polls.lock().unwrap() {
-            Some(polls) if request.starts_with(b"GET ") => polls.pop_front(),
-            _ => shared.script.lock().unwrap().pop_front(),
-        };
-        let step = died.map(|(_, step)| step).or_else(next).unwrap_or(Step::Pass);
-        let forward = async {
-            let mut upstream = TcpStream::connect(shared.store).await.ok()?;
-            upstream.write_all(&request).await.ok()?;
-            message(&mut upstream).await
-        };
-        let reply = match step {
-            Step::Pass => tokio::select! {
-                reply = forward => reply?,
+        let Fault { arrival, received } = shared.next_fault(number, &request);
+        if let Some(barrier) = shared.gathering() {
+            barrier.wait().await;
+        }
+        if let Arrival::Late | Arrival::Twice = arrival {
+            shared.late.lock().unwrap().push(request.clone());
+        }
+        let reply = match arrival {
+            Arrival::Never | Arrival::Late => None,
+            Arrival::Now | Arrival::Twice => tokio::select! {
+                reply = shared.forward(&request) => Some(reply?),
                 () = shared.cut.notified() => return None,
                 () = closed(&client) => return None,
             },
-            Step::ResetBefore => return None,
-            Step::ResetAfter => {
-                forward.await;
-                return None;
+        };
+        match (received, reply) {
+            (Received::Status(status, body), _) => client.write_all(&response(status, body)).await.ok()?,
+            (Received::Body(body), Some(reply)) if reply.starts_with(b"HTTP/1.1 200") => {
+                client.write_all(&response(200, body)).await.ok()?;
             }
-            Step::Truncate => {
-                let reply = forward.await?;
+            (Received::Response | Received::Body(_), Some(reply)) => client.write_all(&reply).await.ok()?,
+            (Received::Cut, Some(reply)) => {
                 client.write_all(&reply[..reply.len() - 10]).await.ok()?;
                 return None;
             }
-            Step::Hang => return std::future::pending().await,
-            Step::HangAfter => {
-                forward.await?;
-                return std::future::pending().await;
-            }
-            Step::Trickle => {
-                for byte in forward.await? {
+            (Received::Slowly, Some(reply)) => {
+                for byte in reply {
                     client.write_all(&[byte]).await.ok()?;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                continue;
             }
-            Step::Respond(status, body) => response(status, body),
-            Step::RespondAfter(status, body) => {
-                forward.await?;
-                response(status, body)
-            }
-            Step::Late(release) => {
-                release.now.notified().await;
-                forward.await?;
-                release.arrived.notify_one();
+            (Received::Reset, _) => return None,
+            (Received::Nothing, _)
+            | (Received::Response | Received::Body(_) | Received::Cut | Received::Slowly, None) => {
+                closed(&client).await;
                 return None;
             }
-            Step::Together(barrier) => {
-                barrier.wait().await;
-                forward.await?
-            }
-        };
-        client.write_all(&reply).await.ok()?;
+        }
     }
 }
 
