@@ -189,78 +189,31 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_body_has_no_errors() {
-        for text in [
-            "{}",
-            r#"{"meta":null}"#,
-            r#"{"meta":{}}"#,
-            r#"{"id":{"a":[1e300]},"node_id":true,"created_at":null,"updated_at":7}"#,
-            r#"{"meta":{"authentication":{}}}"#,
-            r#"{"meta":{"authentication":{"type":2}}}"#,
-            r#"{"meta":{"authentication":{"type":2,"username":"a:b","password":"","token":""}}}"#,
-            r#"{"meta":{"authentication":{"username":"a:b"}}}"#,
-            r#"{"meta":{"authentication":{"type":1,"username":"","password":"p:q","token":"t"}}}"#,
-            r#"{"meta":{"authentication":{"password":"p","username":"u","type":1}}}"#,
-            r#"{"meta":{"method":5}}"#,
-            r#"{"meta":{"method":5.0}}"#,
-            r#"{"meta":{"method":5e0,"authentication":{"type":20e-1}}}"#,
-            r#"{"meta":{"method":"DELETE"}}"#,
-            r#"{"meta":{"host":null,"path":null,"method":null,"authentication":null}}"#,
-            r#"{"meta":{"authentication":{"type":null,"username":null,"password":null,"token":null}}}"#,
-            r#"{"meta":{"authentication":{"type":1,"username":"","password":"","token":null}}}"#,
-            r#"{"meta":{"authentication":{"username":"a:b","type":null}}}"#,
-        ] {
-            check(text, &[]);
+    fn each_invalid_member_is_named_by_its_pointer_in_the_order_of_the_body() {
+        #[derive(serde::Deserialize)]
+        struct Bodies<'a> {
+            valid: Vec<String>,
+            #[serde(borrow)]
+            invalid: Vec<(String, Vec<&'a str>)>,
+        }
+
+        let bodies: Bodies<'_> = serde_json::from_str(include_str!("../tests/data/bodies.json")).unwrap();
+        for body in &bodies.valid {
+            check(body, &[]);
+        }
+        for (body, pointers) in &bodies.invalid {
+            check(body, pointers);
         }
     }
 
     #[test]
-    fn each_invalid_member_is_named_by_its_pointer() {
-        check(r#"{"x":1}"#, &["/x"]);
-        check(r#"{"":1}"#, &["/"]);
-        check(r#"{"a/b~c":1}"#, &["/a~1b~0c"]);
-        check(r#"{"Meta":{}}"#, &["/Meta"]);
-        for meta in ["[]", "\"x\"", "1", "true"] {
-            check(&format!(r#"{{"meta":{meta}}}"#), &["/meta"]);
-        }
-        check(r#"{"meta":{"id":"x"}}"#, &["/meta/id"]);
-        check(r#"{"meta":{"x":null}}"#, &["/meta/x"]);
-        check(r#"{"meta":{"authentication":{"x":null}}}"#, &["/meta/authentication/x"]);
-        for value in ["1", "[]", "{}", "true"] {
-            check(&format!(r#"{{"meta":{{"host":{value},"path":{value}}}}}"#), &["/meta/host", "/meta/path"]);
-        }
-        for method in ["0", "-0", "6", "-1", "1.5", "1e1", "1e300", "true", "[]", "\"1\"", "\"get\"", "\"HEAD\""] {
-            check(&format!(r#"{{"meta":{{"method":{method}}}}}"#), &["/meta/method"]);
-        }
-        for authentication in ["[]", "1", "\"Basic\""] {
-            check(&format!(r#"{{"meta":{{"authentication":{authentication}}}}}"#), &["/meta/authentication"]);
-        }
-        for scheme in ["0", "3", "1.5", "1e-1", "\"1\"", "true", "{}"] {
-            check(&format!(r#"{{"meta":{{"authentication":{{"type":{scheme}}}}}}}"#), &["/meta/authentication/type"]);
-        }
-        let (type_, user, pass, token) = (
-            "/meta/authentication/type",
-            "/meta/authentication/username",
-            "/meta/authentication/password",
-            "/meta/authentication/token",
-        );
-        check(r#"{"meta":{"authentication":{"type":1}}}"#, &[user, pass]);
-        check(r#"{"meta":{"authentication":{"type":1,"password":"p"}},"x":1}"#, &["/x", user]);
-        check(r#"{"meta":{"authentication":{"type":1,"username":null,"password":null}}}"#, &[user, pass]);
-        check(r#"{"meta":{"authentication":{"username":"a:b","type":1,"password":"p"}}}"#, &[user]);
-        check(
-            r#"{"meta":{"authentication":{"token":1,"password":2,"username":3,"type":4}}}"#,
-            &[token, pass, user, type_],
-        );
+    fn a_member_has_a_longest_value() {
         for (name, max) in [("username", 256), ("password", 1_024), ("token", 4_096)] {
-            let body = |value: &str| format!(r#"{{"meta":{{"authentication":{{"{name}":"{value}"}}}}}}"#);
-            let pointer = format!("/meta/authentication/{name}");
-            check(&body(&"ä".repeat(max)), &[]);
-            check(&body(&"ä".repeat(max + 1)), &[&pointer]);
-            for control in ["\\u0000", "\\n", "\\u007f", "\\u0085", "\\u009f", "\u{80}"] {
-                check(&body(control), &[&pointer]);
-            }
-            check(&body("\u{2028}\u{200b}\\ud83d\\ude00 "), &[]);
+            let body = |length: usize| {
+                format!(r#"{{"meta":{{"authentication":{{"{name}":"{}"}}}}}}"#, "\u{e4}".repeat(length))
+            };
+            check(&body(max), &[]);
+            check(&body(max + 1), &[&format!("/meta/authentication/{name}")]);
         }
     }
 

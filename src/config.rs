@@ -557,6 +557,22 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn the_runtime_api_is_an_authority() {
+        for (value, expected) in [
+            (Some("127.0.0.1:9001"), Ok("127.0.0.1:9001")),
+            (None, Err("AWS_LAMBDA_RUNTIME_API is not set")),
+            (Some(""), Err("AWS_LAMBDA_RUNTIME_API is not set")),
+            (Some("/next"), Err("AWS_LAMBDA_RUNTIME_API is ")),
+        ] {
+            match (Platform::runtime_api(|_| value.map(OsString::from)), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                (Err(error), Err(expected)) => assert!(error.to_string().starts_with(expected), "{error}"),
+                (found, _) => panic!("{value:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn a_value_must_be_utf8() {
         use std::os::unix::ffi::OsStringExt;
 

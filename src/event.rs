@@ -214,4 +214,12 @@ mod tests {
         }
         assert!(Event::parse(b"{\"rawPath\":\"\xff\"}").is_err());
     }
+
+    /// As `JSON.parse` and most other readers do.
+    #[test]
+    fn of_members_with_one_name_the_last_counts() {
+        let event = Event::parse(br#"{"rawPath":"/a","body":"x","rawPath":"/b","body":null}"#).unwrap();
+        assert_eq!(event.path.value.map(RawValue::get), Some(r#""/b""#));
+        assert!(event.body.is_none());
+    }
 }

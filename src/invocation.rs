@@ -27,7 +27,7 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// Reads the headers of an invocation, which may have any form. Returns `None` if there is no id.
+    /// Reads the headers of an invocation, and accepts any value in each. Returns `None` if there is no id.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();

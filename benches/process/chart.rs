@@ -15,7 +15,7 @@ const GROUPS: [(&str, &str); 4] = [
 /// seen before.
 const BARS: [(&str, &str, &str); 3] = [
     ("floor", "floor", "#b8bfca"),
-    ("hard floor", "floor, built for speed", "#7d8796"),
+    ("optimized floor", "floor, built for speed", "#7d8796"),
     ("ES256, new", "function", "#2563ad"),
 ];
 

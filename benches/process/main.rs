@@ -72,11 +72,11 @@ async fn main() {
     if let Some(before) = testing::path_after("--compare") {
         return compare(&world, &before, &function).await;
     }
-    let (floor, hard) = (build_floor("release", &[]), build_floor("hard", &["--no-default-features"]));
+    let (floor, optimized) = (build_floor("release", &[]), build_floor("optimized", &["--no-default-features"]));
     let variants = [
         Variant { name: "floor", binary: &floor, tokens: &[], keys: None },
-        Variant { name: "hard floor", binary: &hard, tokens: &[], keys: None },
-        Variant { name: "hard, tokens", binary: &hard, tokens: &world.es256, keys: None },
+        Variant { name: "optimized floor", binary: &optimized, tokens: &[], keys: None },
+        Variant { name: "optimized, tokens", binary: &optimized, tokens: &world.es256, keys: None },
         Variant { name: "ES256", binary: &function, tokens: &world.es256[..1], keys: None },
         Variant { name: "RS256", binary: &function, tokens: &world.rs256[..1], keys: None },
         Variant { name: "ES256, new", binary: &function, tokens: &world.es256, keys: None },
@@ -103,7 +103,7 @@ async fn main() {
         eprint!("\rround {} of {STARTS}", round + 1);
     }
     eprintln!();
-    for (name, binary) in [("floor", &floor), ("hard floor", &hard), ("ES256", &function)] {
+    for (name, binary) in [("floor", &floor), ("optimized floor", &optimized), ("ES256", &function)] {
         samples.entry(name).or_default().push("zip (MiB)", zip_size(binary));
     }
     report(&samples, share.is_some(), json_file);
@@ -407,7 +407,7 @@ async fn invoke(api: &RuntimeApi, event: &str) -> Duration {
 
 fn report(samples: &BTreeMap<&str, Samples>, throttled: bool, json_file: Option<PathBuf>) {
     const COLUMNS: [&str; 8] =
-        ["floor", "hard floor", "hard, tokens", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
+        ["floor", "optimized floor", "optimized, tokens", "ES256", "RS256", "ES256, new", "RS256, new", "keys by URI"];
     /// Columns that are divided.
     const RATIOS: [(usize, usize); 5] = [(3, 0), (5, 0), (3, 1), (5, 1), (5, 2)];
 

@@ -11,7 +11,7 @@ use tracing::{Event, Metadata, Subscriber, error};
 
 use super::{Level, Writer};
 
-/// Enables the lines that are not one per request: warnings of this crate, the places of panics, and the lines of
+/// Enables the lines that do not belong to a request: warnings of this crate, the places of panics, and the lines of
 /// libraries.
 ///
 /// Libraries never log below info, because they print whole requests there, and log nothing unless a level below info is

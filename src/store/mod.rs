@@ -145,7 +145,7 @@ impl Store {
     /// # Errors
     ///
     /// - `distributor_not_found`: the item does not exist or is another node's.
-    /// - `precondition_failed`: the item is at no version that `If-Match` allows, and its `meta` is not what the update
+    /// - `precondition_failed`: `If-Match` does not list the item's version, and its `meta` is not what the update
     ///   asks for.
     /// - `store_unavailable`: whether something was written is unknown, or the store could not be asked.
     /// - `internal_error`: the store refused, and nothing was written.

@@ -6,7 +6,6 @@
 //!
 //! That each is there in time is tested on paused time.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -21,7 +20,7 @@ use testing::lambda::request::{FrontEnd, Request, Response};
 use testing::proxy::Proxy;
 use testing::store::embedded::{AT, Embedded, Item, NODE, documented_item};
 
-use super::write::{Proxied, READ, REMOVE, SET, assert_stored, path, tag};
+use super::write::{Proxied, READ, REMOVE, SET, assert_stored, path};
 
 const LEFT: Duration = Duration::from_millis(2_600);
 
@@ -166,42 +165,4 @@ async fn connections_that_closed_while_frozen_cost_no_error() {
             check(&row, body, matching, &response, &item(&store).await.unwrap());
         }
     }
-}
-
-/// Several processes, each with faults of its own between it and the store: of those who write with one tag, one wins,
-/// and knows it.
-#[tokio::test]
-async fn of_several_processes_with_one_tag_one_wins() {
-    let (store, issuer) = (embedded().await, Issuer::new("first"));
-    let mut instances = Vec::new();
-    for _ in 0..3 {
-        let proxy = Proxy::start(store.address).await;
-        let process = Process::spawn(BOOTSTRAP, environment(&proxy.endpoint(), &issuer.jwks()));
-        process.ready().await;
-        instances.push((process, proxy));
-    }
-    let token = issuer.sign(&claims(NODE, 600));
-    let mut winners = HashMap::new();
-    for round in 0..40_usize {
-        let item = item(&store).await.unwrap();
-        let calls = instances.iter().enumerate().map(async |(index, (process, proxy))| {
-            let faults = [Fault::RESET, Fault::RESET_AFTER, Fault::status_after(500, ""), Fault::CUT];
-            // Another pattern in each round: none, one or two faults for each.
-            let chosen = (0..(round + index) % 3).map(|fault| faults[(round / 3 + index + fault) % faults.len()]);
-            proxy.script(chosen);
-            let body = format!(r#"{{"meta":{{"path":"/{round}/{index}"}}}}"#);
-            let request = Request::put(&token, &body).with("if-match", &tag(&item));
-            process.send(&request.event(FrontEnd::HttpApi)).await
-        });
-        let responses = join_all(calls).await;
-        let (won, lost): (Vec<_>, Vec<_>) =
-            responses.iter().enumerate().partition(|(_, response)| response.status == 200);
-        let [(winner, response)] = won[..] else { panic!("{responses:?}") };
-        assert!(lost.iter().all(|(_, response)| response.outcome() == "412 precondition_failed"), "{responses:?}");
-        let stored = self::item(&store).await.unwrap();
-        assert_eq!(path(&stored), Some(&*format!("/{round}/{winner}")));
-        assert_stored(&stored, response);
-        *winners.entry(winner).or_insert(0) += 1;
-    }
-    assert!(winners.len() > 1, "{winners:?}");
 }

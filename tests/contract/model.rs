@@ -14,51 +14,173 @@ pub type Problem = (u64, &'static str);
 
 const INVALID_EVENT: Problem = (400, "invalid_event");
 const INVALID_TOKEN: Problem = (401, "invalid_token");
+const NO_ROUTE: Problem = (404, "route_not_found");
+const INVALID_ID: Problem = (400, "invalid_id");
+const UNSUPPORTED: Problem = (415, "unsupported_media_type");
 
-pub const METHODS: [Row; 5] = [
+/// Methods.
+pub const METHODS: [Row; 11] = [
     (&["PUT"], None),
     (&["GET"], Some((405, "method_not_allowed"))),
+    (&["HEAD"], Some((405, "method_not_allowed"))),
+    (&["OPTIONS"], Some((405, "method_not_allowed"))),
+    (&["PATCH"], Some((405, "method_not_allowed"))),
+    (&["DELETE"], Some((405, "method_not_allowed"))),
+    (&["POST"], Some((405, "method_not_allowed"))),
     (&["put"], Some((405, "method_not_allowed"))),
+    (&["PUTS"], Some((405, "method_not_allowed"))),
     (&[""], Some(INVALID_EVENT)),
     (&["PUT "], Some(INVALID_EVENT)),
 ];
 
-/// `{id}` is the distributor's, `{ID}` the same in upper case, `{%id}` the same with its hyphens encoded.
-pub const PATHS: [Row; 16] = [
+/// `{id}` is the distributor's, `{ID}` the same in upper case, `{simple}` without its hyphens, `{%id}` with its hyphens
+/// encoded, `{%%id}` with them encoded twice.
+pub const PATHS: [Row; 48] = [
     (&["/api/v1/integration/distributors/{id}"], None),
     (&["/api/v1/integration/distributors/{ID}"], None),
     (&["/api/v1/integration/distributors/{%id}"], None),
+    (&["/prod/api/v1/integration/distributors/{id}"], None),
+    (&["/a/b/api/v1/integration/distributors/{id}"], None),
     (&["/prod//x/api/v1/integration/distributors/{id}"], None),
     (&["/api/v1/integration%2fdistributors/{id}"], None),
-    (&["/api/v1/integration/distributors/{id}0"], Some((400, "invalid_id"))),
-    (&["/api/v1/integration/distributors/%"], Some((400, "invalid_id"))),
-    (&["/api/v1/integration/distributors/%2e%2E"], Some((404, "route_not_found"))),
+    (&["/%61pi/v1/integration%2Fdistributors/{id}"], None),
+    (&["/api/v1/integration/%64istributors/{id}"], None),
+    (&["/100%/api/v1/integration/distributors/{id}"], None),
+    (&["/%zz/api/v1/integration/distributors/{id}"], None),
+    (&["/api/v1/integration/distributors/{%%id}"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/{simple}"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/{{id}}"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/urn:uuid:{id}"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/{id}0"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/ {id}"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/x"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/%"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/%zz"], Some(INVALID_ID)),
+    (&["/api/v1/integration/distributors/{id}/"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/{id}%2F"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/{id}/x"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors//{id}"], Some(NO_ROUTE)),
+    (&["/api/v1//integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/api/v1/integration//distributors/{id}"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors%2f%2f{id}"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/./{id}"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/%2e%2e/{id}"], Some(NO_ROUTE)),
+    (&["/x/../api/v1/integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/api/v1/x/../integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/./api/v1/integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/%2E/api/v1/integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/.."], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/."], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/%2e%2E"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors"], Some(NO_ROUTE)),
+    (&["api/v1/integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/xapi/v1/integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/API/v1/integration/distributors/{id}"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/Distributors/{id}"], Some(NO_ROUTE)),
+    (&[""], Some(NO_ROUTE)),
+    (&["/"], Some(NO_ROUTE)),
+    (&["/api/v1/integration/distributors/{id}%00"], Some(INVALID_EVENT)),
     (&["/api/v1/integration/distributors/{id}%0A"], Some(INVALID_EVENT)),
-    (&["/api/v1/integration/distributors/{id}/"], Some((404, "route_not_found"))),
-    (&["/api/v1/integration/distributors/"], Some((404, "route_not_found"))),
-    (&["/api/v1/integration//distributors/{id}"], Some((404, "route_not_found"))),
-    (&["/./api/v1/integration/distributors/{id}"], Some((404, "route_not_found"))),
-    (&["/api/v1/x/../integration/distributors/{id}"], Some((404, "route_not_found"))),
-    (&["/api/v1/integration/Distributors/{id}"], Some((404, "route_not_found"))),
+    (&["/%0a/api/v1/integration/distributors/{id}"], Some(INVALID_EVENT)),
     (&["/api/v1/integration/distributors/{id}\n"], Some(INVALID_EVENT)),
 ];
 
-pub const TARGETS: [Row; 5] = [
+/// `X-Target-Server`.
+pub const TARGETS: [Row; 8] = [
     (&["integration"], None),
     (&["INTEGRation"], None),
     (&[], Some((400, "wrong_target_server"))),
+    (&[""], Some((400, "wrong_target_server"))),
+    (&["berlin"], Some((400, "wrong_target_server"))),
     (&["integration2"], Some((400, "wrong_target_server"))),
+    (&["integration,integration"], Some((400, "wrong_target_server"))),
     (&["inte\u{7f}gration"], Some(INVALID_EVENT)),
 ];
 
-pub const CONTENT_TYPES: [Row; 6] = [
+/// `Content-Type`.
+pub const CONTENT_TYPES: [Row; 20] = [
     (&["application/json"], None),
     (&[], None),
-    (&["application/json; charset=utf-8"], None),
+    (&["Application/JSON; charset=utf-16; x=\""], None),
+    (&["application/json;"], None),
+    (&["application/merge-patch+json"], None),
     (&["application/vnd.x+JSON"], None),
-    (&["text/plain"], Some((415, "unsupported_media_type"))),
+    (&["text/x+JSON ;a=b"], None),
+    (&[r#"application/json; x="a,b\",c""#], None),
+    (&[""], Some(UNSUPPORTED)),
+    (&["json"], Some(UNSUPPORTED)),
+    (&["application"], Some(UNSUPPORTED)),
+    (&["text/json"], Some(UNSUPPORTED)),
+    (&["text/plain"], Some(UNSUPPORTED)),
+    (&["application/jsonp"], Some(UNSUPPORTED)),
+    (&["application/+json"], Some(UNSUPPORTED)),
+    (&["application/json+xml"], Some(UNSUPPORTED)),
+    (&["application/x-www-form-urlencoded"], Some(UNSUPPORTED)),
+    (&["/json"], Some(UNSUPPORTED)),
+    (&["a b/c+json"], Some(UNSUPPORTED)),
     (&["application/json\n"], Some(INVALID_EVENT)),
 ];
+
+/// `Content-Encoding`.
+pub const CODINGS: [Row; 8] = [
+    (&[], None),
+    (&["identity"], None),
+    (&["Identity"], None),
+    (&[" identity\t"], None),
+    (&[""], Some(UNSUPPORTED)),
+    (&["gzip"], Some(UNSUPPORTED)),
+    (&["br"], Some(UNSUPPORTED)),
+    (&["gzip, identity"], Some(UNSUPPORTED)),
+];
+
+/// What an `If-Match` comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tags {
+    Match,
+    Differ,
+    Malformed,
+}
+
+/// `If-Match`: `{tag}` is the tag of the item, `{99}` as many others.
+pub const IF_MATCHES: [(&[&str], Tags); 24] = [
+    (&[], Tags::Match),
+    (&["*"], Tags::Match),
+    (&["{tag}"], Tags::Match),
+    (&["\"x\",{tag}"], Tags::Match),
+    (&[",, \"x\" ,\t{tag},"], Tags::Match),
+    (&["{99},{tag}"], Tags::Match),
+    (&["\"2000-01-01T00:00:00.000000Z\""], Tags::Differ),
+    (&["\"x\""], Tags::Differ),
+    (&["\"\""], Tags::Differ),
+    (&["\"\u{e4}!#\""], Tags::Differ),
+    (&["W/{tag}"], Tags::Differ),
+    (&["{100}"], Tags::Differ),
+    (&["{100},{tag}"], Tags::Malformed),
+    (&["{100},W/{tag}"], Tags::Malformed),
+    (&[""], Tags::Malformed),
+    (&[" , "], Tags::Malformed),
+    (&["2000-01-01T00:00:00.000000Z"], Tags::Malformed),
+    (&["*,{tag}"], Tags::Malformed),
+    (&["\"a b\""], Tags::Malformed),
+    (&["\"x"], Tags::Malformed),
+    (&["\"x\"y"], Tags::Malformed),
+    (&["\"x\" \"y\""], Tags::Malformed),
+    (&["w/{tag}"], Tags::Malformed),
+    (&["W/ {tag}"], Tags::Malformed),
+];
+
+/// Returns `If-Match` as it is sent, where the item's version is this.
+pub fn if_match(row: &str, current: &str) -> String {
+    let others = |count: usize| vec!["\"x\""; count].join(",");
+    row.replace("{tag}", &format!("\"{current}\"")).replace("{99}", &others(99)).replace("{100}", &others(100))
+}
+
+/// Returns a path as it is sent, for the distributor of this id.
+pub fn path(row: &str, id: &str) -> String {
+    let path = row.replace("{id}", id).replace("{ID}", &id.to_uppercase()).replace("{simple}", &id.replace('-', ""));
+    path.replace("{%id}", &id.replace('-', "%2D")).replace("{%%id}", &id.replace('-', "%252d"))
+}
 
 /// Tokens by what is wrong with them; who signs them knows how to make them so.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,54 +208,6 @@ impl Token {
             Self::Twice if front_end == FrontEnd::LoadBalancer => None,
             Self::Garbage | Self::Expired | Self::Forged | Self::Twice => Some(INVALID_TOKEN),
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum IfMatch {
-    Absent,
-    Any,
-    Current,
-    Stale,
-    CurrentAmongHundred,
-    Weak,
-    TooMany,
-    Malformed,
-}
-
-impl IfMatch {
-    pub const ALL: [Self; 8] = [
-        Self::Absent,
-        Self::Any,
-        Self::Current,
-        Self::Stale,
-        Self::CurrentAmongHundred,
-        Self::Weak,
-        Self::TooMany,
-        Self::Malformed,
-    ];
-
-    /// The header, where the item's version is this.
-    pub fn header(self, current: &str) -> Option<String> {
-        let others = |count: usize| "\"other\", ".repeat(count);
-        Some(match self {
-            Self::Absent => return None,
-            Self::Any => "*".to_owned(),
-            Self::Current => format!("\"{current}\""),
-            Self::Stale => "\"2000-01-01T00:00:00.000000Z\"".to_owned(),
-            Self::CurrentAmongHundred => format!("{}\"{current}\"", others(99)),
-            Self::Weak => format!("W/\"{current}\""),
-            Self::TooMany => format!("{}\"{current}\"", others(100)),
-            Self::Malformed => current.to_owned(),
-        })
-    }
-
-    fn problem(self) -> Option<Problem> {
-        matches!(self, Self::TooMany | Self::Malformed).then_some((400, "invalid_if_match"))
-    }
-
-    fn matches(self) -> bool {
-        matches!(self, Self::Absent | Self::Any | Self::Current | Self::CurrentAmongHundred)
     }
 }
 
@@ -384,8 +458,9 @@ pub struct Draw {
     pub path: Row,
     pub token: Token,
     pub target: Row,
-    pub if_match: IfMatch,
+    pub if_match: (&'static [&'static str], Tags),
     pub content_type: Row,
+    pub coding: Row,
     pub body: Body,
 }
 
@@ -421,8 +496,9 @@ pub fn response(draw: &Draw, item: &mut Option<Item>, last: Option<&Value>) -> R
         draw.token.problem(draw.front_end),
         draw.target.1,
         draw.path.1,
-        draw.if_match.problem(),
+        (draw.if_match.1 == Tags::Malformed).then_some((400, "invalid_if_match")),
         draw.content_type.1,
+        draw.coding.1,
         draw.body.form.problem(),
     ];
     if let Some(found) = checks.into_iter().flatten().next() {
@@ -447,7 +523,7 @@ fn update(draw: &Draw, change: &Change, item: &mut Option<Item>) -> Response {
         Change::Set(meta) => Some(Some(meta.clone())),
     };
     // What this request has written itself is no reason to refuse it.
-    let matches = draw.if_match.matches() && item.updated_at != NOW;
+    let matches = draw.if_match.1 == Tags::Match && item.updated_at != NOW;
     match wanted {
         Some(wanted) if matches => {
             item.meta = wanted;

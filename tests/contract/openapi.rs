@@ -215,54 +215,16 @@ fn every_member_and_every_choice_is_described() {
     assert_eq!(*methods["enum"].as_array().unwrap(), Method::ALL.map(Method::name));
 }
 
-/// What the schema of the body says and what the function does, where a schema can say it.
-#[tokio::test]
-async fn the_schema_of_the_body_is_what_the_function_accepts() {
-    let (description, function) = (Description::read(), Function::new().await);
+/// The bodies that the function accepts and refuses, where a schema can say it.
+#[test]
+fn the_schema_of_the_body_is_what_the_function_accepts() {
+    let description = Description::read();
     let schema = &description.operation()["requestBody"]["content"]["application/json"]["schema"];
-    for body in [
-        json!({}),
-        json!({"meta": {}}),
-        json!({"meta": null, "id": 7, "node_id": null, "created_at": [], "updated_at": {}}),
-        json!({"meta": {"method": 5, "path": "/a?b", "host": "HTTPS://example.com:8443/"}}),
-        json!({"meta": {"method": "PATCH", "authentication": {"type": 2, "token": "", "username": "a:b"}}}),
-        json!({"meta": {"authentication": {"type": 1, "username": "", "password": "ä"}}}),
-        json!([]),
-        json!({"x": 1}),
-        json!({"meta": []}),
-        json!({"meta": {"x": 1}}),
-        json!({"meta": {"method": 0}}),
-        json!({"meta": {"method": 6}}),
-        json!({"meta": {"method": 1.5}}),
-        json!({"meta": {"method": "get"}}),
-        json!({"meta": {"method": null, "host": null, "path": null, "authentication": null}}),
-        json!({"meta": {"authentication": {"type": null, "username": null, "password": null, "token": null}}}),
-        json!({"meta": {"authentication": {"type": 1, "username": null, "password": ""}}}),
-        json!({"meta": {"authentication": {"type": 1, "username": "", "password": null}}}),
-        json!({"meta": {"x": null}}),
-        json!({"meta": {"host": "ftp://example.com"}}),
-        json!({"meta": {"host": "https://example.com/a"}}),
-        json!({"meta": {"path": "a"}}),
-        json!({"meta": {"path": "//a"}}),
-        json!({"meta": {"path": "/a#b"}}),
-        json!({"meta": {"authentication": {"type": 3}}}),
-        json!({"meta": {"authentication": {"type": 1}}}),
-        json!({"meta": {"authentication": {"type": 1, "username": "a:b", "password": ""}}}),
-        json!({"meta": {"authentication": {"username": "\u{85}"}}}),
-        json!({"meta": {"authentication": {"token": "x".repeat(4_097)}}}),
-        json!({"meta": {"authentication": {"x": 1}}}),
-    ] {
-        let accepted = function.call(&function.put(&body.to_string())).await.status == 200;
-        assert_eq!(description.fits(schema, &body).is_ok(), accepted, "{body}");
-    }
-    // An integer is a number with an integral value, however it is written.
-    for number in ["1", "1.0", "1e0", "10e-1", "0.2e1", "2.0", "5.0", "0", "-0.0", "-1", "1.5", "6.0", "1e1", "1e300"] {
-        for member in ["\"method\":", "\"authentication\":{\"username\":\"\",\"password\":\"\",\"type\":"] {
-            let end = if member.contains('{') { "}" } else { "" };
-            let body = format!("{{\"meta\":{{{member}{number}{end}}}}}");
-            let accepted = function.call(&function.put(&body)).await.status == 200;
-            let described = description.fits(schema, &serde_json::from_str(&body).unwrap()).is_ok();
-            assert_eq!(described, accepted, "{body}");
-        }
+    let bodies: Value = serde_json::from_str(include_str!("../data/bodies.json")).unwrap();
+    let valid = bodies["valid"].as_array().unwrap().iter().map(|body| (body, true));
+    let invalid = bodies["invalid"].as_array().unwrap().iter().map(|row| (&row[0], false));
+    for (body, is_valid) in valid.chain(invalid) {
+        let body: Value = serde_json::from_str(body.as_str().unwrap()).unwrap();
+        assert_eq!(description.fits(schema, &body).is_ok(), is_valid, "{body}");
     }
 }

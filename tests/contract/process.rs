@@ -17,7 +17,7 @@ use testing::lambda::Settings;
 use testing::lambda::function::{Function, embedded};
 use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FRONT_ENDS, FrontEnd, Request};
-use testing::lambda::runtime_api::{DEADLINE, Outcome, REQUEST_ID, RuntimeApi};
+use testing::lambda::runtime_api::{DEADLINE, Outcome, REQUEST_ID};
 use testing::proxy::Proxy;
 use testing::store::embedded::{Embedded, ID, NODE, documented_item};
 use testing::store::tls::Tls;
@@ -178,68 +178,6 @@ async fn without_a_runtime_api_the_process_ends_and_says_so() {
         assert!(last["message"].as_str().unwrap().starts_with("the Runtime API is out of reach"), "{last}");
         // The line of the request, and this one.
         assert_eq!(lines.len(), 2, "{lines:#?}");
-    }
-}
-
-/// What the Runtime API does with a poll or with a response, while others are served.
-#[tokio::test]
-async fn a_call_of_the_runtime_api_that_fails_ends_nothing() {
-    for concurrency in ["1", "4"] {
-        let (store, issuer, api) = (embedded().await, Issuer::new("first"), RuntimeApi::start());
-        let proxy = Proxy::start(api.address).await;
-        let mut environment = environment(&store.endpoint(), &issuer.jwks());
-        environment.insert("AWS_LAMBDA_RUNTIME_API".to_owned(), proxy.address.to_string());
-        environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), concurrency.to_owned());
-        // The first poll meets this.
-        proxy.script([Fault::RESET]);
-        let process = Process::spawn_for(api, BOOTSTRAP, environment);
-        let event = Request::put(&issuer.sign(&claims(NODE, 600)), "{}").event(FrontEnd::HttpApi).to_string();
-        let call = async || {
-            let responses = (0..4).map(|_| process.invoke(event.as_bytes()));
-            for response in join_all(responses).await {
-                assert_eq!(response.response().outcome(), "200", "{concurrency}");
-            }
-        };
-        call().await;
-        // Connections that are closed when they are used next: for a response or for a poll.
-        for closed in [vec![Fault::RESET], vec![Fault::NONE, Fault::RESET]] {
-            proxy.script(closed);
-            call().await;
-        }
-        // All of them, of which each is met once: a call that fails twice has failed.
-        proxy.script([]);
-        proxy.break_connections(Fault::RESET);
-        for _ in 0..4 {
-            call().await;
-        }
-        // Nothing of this is worth a line, and these polls are.
-        let many = (0..101).map(|number| format!("x-{number}").leak() as &'static str);
-        let many: Vec<_> = many.map(|name| (name, Some(&b"x"[..]))).collect();
-        for _ in 0..3 {
-            let lost = process.invoke_with(event.as_bytes(), &many);
-            assert!(tokio::time::timeout(Duration::from_millis(200), lost).await.is_err(), "{concurrency}");
-            call().await;
-        }
-        let mut lost = 3;
-        if concurrency == "1" {
-            // A poll is under way: the last request has no body.
-            while proxy.last_request().is_some_and(|body| !body.is_empty()) {
-                tokio::task::yield_now().await;
-            }
-            // The response to the next event, and the poll that is cut.
-            proxy.script([Fault::NONE, Fault::CUT]);
-            assert_eq!(process.invoke(event.as_bytes()).await.response().outcome(), "200");
-            let cut = process.invoke(event.as_bytes());
-            assert!(tokio::time::timeout(Duration::from_millis(200), cut).await.is_err());
-            call().await;
-            lost += 1;
-        }
-        let lines = process.stop().await;
-        let errors: Vec<_> = lines.iter().map(|line| read(line)).filter(|line| line["level"] == "ERROR").collect();
-        assert_eq!(errors.len(), lost, "{concurrency}: {errors:#?}");
-        for error in errors {
-            assert!(error["message"].as_str().unwrap().starts_with("an invocation was lost: "), "{error}");
-        }
     }
 }
 
@@ -530,30 +468,11 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
     let secret_set = r#"{"keys":[{"kty":"oct","k":"VG9PLVNFQ1JFVA"}]}"#;
     for (variable, value, named) in [
         ("TABLE_NAME", None, "TABLE_NAME is not set"),
-        ("TOKEN_ISSUER", Some(" "), "TOKEN_ISSUER consists of white space"),
-        ("TOKEN_AUDIENCE", Some(""), "TOKEN_AUDIENCE is not set"),
-        ("TOKEN_JWKS_URI", Some("https://issuer.example/jwks"), "TOKEN_JWKS_URI and TOKEN_JWKS are both set"),
         (
             "TOKEN_JWKS",
             Some(secret_set),
             "TOKEN_JWKS is not usable: no key in it can be used: a key without kid: too weak",
         ),
-        ("TOKEN_JWKS", Some("VG9PLVNFQ1JFVA"), "TOKEN_JWKS is not usable: not a JWK set"),
-        ("TOKEN_SCOPE", Some("a b"), "TOKEN_SCOPE is "),
-        ("WEBHOOK_ALLOW_PRIVATE_HOSTS", Some("yes"), "WEBHOOK_ALLOW_PRIVATE_HOSTS is "),
-        ("PRIME", Some("0"), "PRIME is "),
-        ("METRICS_NAMESPACE", Some("\n"), "METRICS_NAMESPACE consists of white space"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", Some("localhost:8000"), "AWS_ENDPOINT_URL_DYNAMODB must be an absolute http"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", Some("http://VG9P@a.example"), "AWS_ENDPOINT_URL_DYNAMODB must not contain user"),
-        (
-            "AWS_ENDPOINT_URL_DYNAMODB",
-            Some("http://a.example/?VG9P"),
-            "AWS_ENDPOINT_URL_DYNAMODB must be a URL without query",
-        ),
-        ("AWS_REGION", None, "AWS_REGION is not set"),
-        ("AWS_REGION", Some("eu central"), "AWS_REGION is "),
-        ("AWS_LAMBDA_RUNTIME_API", Some(""), "AWS_LAMBDA_RUNTIME_API is not set"),
-        ("AWS_LAMBDA_RUNTIME_API", Some("/next"), "AWS_LAMBDA_RUNTIME_API is "),
     ] {
         for (format, level) in [("JSON", "INFO"), ("Text", "INFO"), ("JSON", "FATAL")] {
             let mut environment = environment("http://127.0.0.1:1", &issuer.jwks());
@@ -578,8 +497,6 @@ async fn a_missing_or_wrong_setting_ends_the_process_with_one_line() {
     }
 }
 
-/// Starts the function with a variable besides the usual ones, sends it a request, and returns its outcome and all that
-/// the process has printed.
 /// Where the start reads authorities, from which nothing can be read, everything would be refused as if the peers were wrong.
 #[tokio::test]
 async fn authorities_that_cannot_be_read_end_the_process_with_one_line() {
@@ -661,6 +578,8 @@ async fn authorities_that_cannot_be_read_end_the_process_with_one_line() {
     }
 }
 
+/// Starts the function with a variable besides the usual ones, sends it a request, and returns its outcome and all that
+/// the process has printed.
 async fn with_variable(variable: &str, value: &str, others: &[(&str, &str)]) -> (String, String) {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let mut environment = environment(&store.endpoint(), &issuer.jwks());
@@ -756,13 +675,6 @@ async fn settings_that_can_never_work_are_500() {
             "{variable}: {output}"
         );
     }
-}
-
-#[tokio::test]
-async fn the_first_setting_in_the_order_of_the_table_is_named() {
-    let (status, lines) = Process::spawn(BOOTSTRAP, std::collections::HashMap::new()).end().await;
-    assert!(!status.success());
-    assert_eq!(read(&lines[0])["message"], "TABLE_NAME is not set");
 }
 
 #[tokio::test]
@@ -908,7 +820,7 @@ async fn without_credentials_the_store_is_unavailable() {
 
 #[tokio::test]
 async fn as_many_invocations_run_at_once_as_lambda_says() {
-    for (concurrency, least, most) in [("1", 1, 1), ("8", 8, 8)] {
+    for (concurrency, expected) in [("1", 1), ("8", 8)] {
         let (store, issuer) = (embedded().await, Issuer::new("first"));
         let proxy = Proxy::start(store.address).await;
         let mut environment = environment(&proxy.endpoint(), &issuer.jwks());
@@ -923,7 +835,7 @@ async fn as_many_invocations_run_at_once_as_lambda_says() {
         assert!(responses.into_iter().all(|response| response.response().outcome() == "503 store_unavailable"));
         // One at a time, the first uses up the time of them all.
         let asked = proxy.take_requests().len();
-        assert!((least..=most).contains(&asked), "{concurrency}: {asked}");
+        assert_eq!(asked, expected, "{concurrency}");
         proxy.script([]);
         // Each response and each line is that of its own request.
         let calls = (0..64).map(async |number| {

@@ -290,6 +290,34 @@ async fn a_response_is_posted_until_its_connection_holds() {
     assert_eq!(instance.serve(1).await, Some(1));
 }
 
+/// An event that cannot be read, since its response is cut or has more headers than the client takes, is lost, and the
+/// log says so.
+#[tokio::test]
+async fn an_event_that_cannot_be_read_costs_itself_only() {
+    let many = (0..101).map(|number| format!("x-{number}").leak() as &'static str);
+    let many: Vec<_> = many.map(|name| (name, Some(&b"x"[..]))).collect();
+    for (concurrency, is_cut) in [(1, false), (4, false), (1, true)] {
+        let instance = Instance::start(concurrency).await;
+        let headers = if is_cut { &[] } else { &many[..] };
+        if is_cut {
+            // The poll that is under way has its event; the next one meets this.
+            instance.proxy.script_polls([Fault::CUT]);
+            assert_eq!(instance.serve(1).await, Some(0));
+        }
+        let lost = instance.process.invoke_with(EVENT.as_bytes(), headers);
+        let logged = async {
+            while instance.lines("ERROR") == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        select(Box::pin(lost), Box::pin(logged)).await;
+        assert!(instance.last()[0].contains("an invocation was lost: "), "{:?}", instance.last());
+        instance.errors.set(1);
+        instance.polls().await;
+        assert_eq!(instance.serve(4).await, Some(0), "{concurrency}");
+    }
+}
+
 /// Where the instance is when it is frozen: its calls wait, or the connections that it keeps are not in use.
 #[tokio::test]
 async fn an_instance_that_was_frozen_goes_on_whatever_became_of_its_connections() {

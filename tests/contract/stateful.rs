@@ -21,8 +21,8 @@ use testing::lambda::request::{self, EVERY_MEMBER, FRONT_ENDS, Request};
 use testing::store::embedded::{AT, Item as Stored, TABLE};
 
 use super::model::{
-    self, Body, CONTENT_TYPES, Draw, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IfMatch, Item, Leaf, METHODS, Member, Meta,
-    NOW, PASSWORDS, PATHS, READ_ONLY, Row, TARGETS, TOKENS, TYPES, Token, UNKNOWN, USERNAMES,
+    self, Body, CODINGS, CONTENT_TYPES, Draw, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IF_MATCHES, Item, Leaf, METHODS,
+    Member, Meta, NOW, PASSWORDS, PATHS, READ_ONLY, Row, TARGETS, TOKENS, TYPES, Token, UNKNOWN, USERNAMES,
 };
 use super::openapi::names;
 
@@ -96,17 +96,18 @@ fn body() -> impl Strategy<Value = Body> {
 
 fn draw() -> impl Strategy<Value = Draw> {
     let who = (select(&FRONT_ENDS[..]), 0..2_usize, prop_oneof![20 => Just(None), 1 => (0..3_usize).prop_map(Some)]);
-    let parts = (mostly(&METHODS), right(&PATHS), mostly(&Token::ALL), right(&TARGETS), right(&CONTENT_TYPES));
+    let types = (right(&CONTENT_TYPES), right(&CODINGS));
+    let parts = (mostly(&METHODS), right(&PATHS), mostly(&Token::ALL), right(&TARGETS), types);
     let if_match = prop_oneof![
-        6 => Just(IfMatch::Absent),
-        4 => Just(IfMatch::Current),
-        3 => select(&IfMatch::ALL[..]),
+        6 => Just(IF_MATCHES[0]),
+        4 => Just(IF_MATCHES[2]),
+        3 => select(&IF_MATCHES[..]),
     ];
     (who, parts, if_match, body()).prop_map(|(who, parts, if_match, body)| {
         let (front_end, caller, other) = who;
-        let (method, path, token, target, content_type) = parts;
+        let (method, path, token, target, (content_type, coding)) = parts;
         let distributor = other.unwrap_or(caller);
-        Draw { front_end, caller, distributor, method, path, token, target, if_match, content_type, body }
+        Draw { front_end, caller, distributor, method, path, token, target, if_match, content_type, coding, body }
     })
 }
 
@@ -171,21 +172,23 @@ impl World {
     }
 
     fn event(&self, draw: &Draw) -> Value {
-        let id = IDS[draw.distributor];
-        let path = draw.path.0[0].replace("{id}", id).replace("{ID}", &id.to_uppercase());
-        let path = path.replace("{%id}", &id.replace('-', "%2D"));
+        let path = model::path(draw.path.0[0], IDS[draw.distributor]);
         let mut request = Request::put("", "").path(&path).method(draw.method.0[0]);
         request.headers.clear();
         let token = self.token(draw);
         for value in [token.clone(), token.filter(|_| draw.token == Token::Twice)].into_iter().flatten() {
             request = request.with("Authorization", &value);
         }
-        for (name, row) in [("x-target-server", &draw.target), ("Content-Type", &draw.content_type)] {
+        for (name, row) in [
+            ("x-target-server", &draw.target),
+            ("Content-Type", &draw.content_type),
+            ("Content-Encoding", &draw.coding),
+        ] {
             request = row.0.iter().fold(request, |request, value| request.with(name, value));
         }
         let current = self.items[draw.distributor].as_ref().map_or(AT, |item| &item.updated_at);
-        if let Some(value) = draw.if_match.header(current) {
-            request = request.with("If-Match", &value);
+        if let Some(value) = draw.if_match.0.first() {
+            request = request.with("If-Match", &model::if_match(value, current));
         }
         let text = draw.body.text(self.last.as_ref());
         let filled = |length: usize| format!("{text}{}", " ".repeat(length - text.len()));
@@ -272,7 +275,8 @@ fn check(draw: &Draw, response: &request::Response, expected: &model::Response, 
             }
             match (status, *code) {
                 (405, _) => headers.push(("allow", "PUT".to_owned())),
-                (503, _) => headers.push(("retry-after", "1".to_owned())),
+                // The type is judged before the coding.
+                (415, _) if draw.content_type.1.is_none() => headers.push(("accept-encoding", "identity".to_owned())),
                 (_, "missing_token") => headers.push(("www-authenticate", "Bearer".to_owned())),
                 (401, _) => challenge = Some("Bearer error=\"invalid_token\", error_description=\""),
                 (403, _) => challenge = Some("Bearer error=\"insufficient_scope\", error_description=\""),

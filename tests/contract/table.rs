@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use testing::store::table::{Attributes, deviations};
+use testing::store::table::{Attributes, Seen, deviations, scan};
 
-use testing::lambda::function::Function;
+use testing::lambda::function::{Function, embedded};
 use testing::lambda::request::{EVERY_MEMBER, REMOVE, Request};
-use testing::store::embedded::documented_item;
+use testing::store::embedded::{TABLE, documented_item};
 
 fn found(item: &Attributes) -> Vec<String> {
     deviations(item, SystemTime::now())
@@ -63,4 +63,40 @@ fn every_deviation_is_named() {
         assert_eq!(found.len(), 1, "{name}: {found:?}");
         assert!(found[0].contains(expected) && !found[0].contains("SECRET"), "{found:?}");
     }
+}
+
+/// Of a table that takes several pages, each item is looked at once, with a limit or without one.
+#[tokio::test]
+async fn a_scan_reads_every_page() {
+    let store = embedded().await;
+    for number in 0..60 {
+        let mut item = documented_item();
+        item.insert("id".to_owned(), AttributeValue::S(format!("00000000-0000-4000-8000-{number:012}")));
+        if number % 3 == 0 {
+            item.insert("name".to_owned(), AttributeValue::S("SECRET".to_owned()));
+            item.remove("created_at");
+        }
+        store.put(item).await;
+    }
+    for units_per_second in [None, Some(1), Some(1_000)] {
+        let (mut seen, mut lines, mut pages) = (Seen::default(), Vec::new(), 0);
+        let note = |_: &Seen, line: Option<String>| match line {
+            Some(line) => lines.push(line),
+            None => pages += 1,
+        };
+        // With one unit a second, a page has sixteen items.
+        tokio::time::timeout(
+            std::time::Duration::from_secs(20),
+            scan(&store.client, TABLE, units_per_second, &mut seen, note),
+        )
+        .await
+        .expect("it ends")
+        .expect("the store responds");
+        assert_eq!(seen, Seen { items: 61, deviating: 20 });
+        assert_eq!(lines.len(), 40);
+        assert!(lines[0].starts_with("00000000-") && !lines.concat().contains("SECRET"), "{lines:?}");
+        assert_eq!(pages, if units_per_second == Some(1) { 4 } else { 1 });
+    }
+    let error = scan(&store.client, "other", None, &mut Seen::default(), |_, _| {}).await;
+    assert!(error.is_err_and(|error| error.contains("ResourceNotFound")));
 }

