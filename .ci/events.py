@@ -6,6 +6,9 @@ import pathlib
 import socket
 
 root = pathlib.Path(__file__).resolve().parent.parent
+# The documented distributor, which the local example has.
+ID = "39e8003c-6342-4fd3-97a1-3f2a7b437d0a"
+PATH = f"/api/v1/integration/distributors/{ID}"
 
 
 def environment(dynamodb):

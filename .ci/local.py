@@ -9,14 +9,14 @@ import threading
 class Local:
     def __init__(self, introduction):
         self.url, self.dynamodb = re.search(r"listens on (\S+), DynamoDB on (\S+) ", introduction).groups()
-        self.token = re.search(r"^TOKEN=(\S+)$", introduction, re.M).group(1)
+        self.token = re.search(r"^TOKEN=(\S*)$", introduction, re.M).group(1)
         # What a person would paste: the token, then each command.
         self.commands = re.findall(r"^curl .*?'$", introduction, re.M | re.S)
 
 
 @contextlib.contextmanager
-def local():
-    command = ["cargo", "run", "--quiet", "--locked", "--example", "local", "--", "--port", "0", "--dynamodb-port", "0"]
+def local(*options):
+    command = ["cargo", "run", "--quiet", "--locked", "--example", "local", "--", "--port", "0", "--dynamodb-port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         introduction = ""

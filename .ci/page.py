@@ -6,6 +6,7 @@ import re
 
 import dynamodb
 from browser import page
+from events import ID
 from local import local
 
 SCREENSHOT = pathlib.Path("target/page.png")
@@ -14,7 +15,7 @@ SET = {"meta": {"host": "https://hooks.example.com", "path": "/in", "method": 2}
 
 def stored(example):
     """The item, asked of the store itself."""
-    key = {"id": {"S": "39e8003c-6342-4fd3-97a1-3f2a7b437d0a"}}
+    key = {"id": {"S": ID}}
     return dynamodb.call(example.dynamodb, "GetItem", {"TableName": "distributors", "Key": key})["Item"]
 
 

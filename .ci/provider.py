@@ -1,75 +1,34 @@
 """Tokens of a third-party OpenID provider, before and after a rotation of its keys.
 
-The built function finds the keys by discovery. Each token is accepted, and refused when any part of it was changed. What
+The local example finds the keys by discovery. Each token is accepted, and refused when any part of it was changed. What
 check-token says of them is the same.
 """
 
 import base64
 import contextlib
-import http.server
 import json
-import os
-import pathlib
-import queue
 import subprocess
 import sys
-import threading
+import urllib.error
 import urllib.parse
 import urllib.request
 
+from events import PATH, root
 from local import local
 
-root = pathlib.Path(__file__).resolve().parent.parent
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 AUDIENCE = "urn:distributors"
 
 
-class RuntimeApi:
-    """Hands events to the function, one at a time, and returns its responses."""
-
-    def __init__(self):
-        events, self.responses = queue.Queue(), queue.Queue()
-        self.events = events
-        responses = self.responses
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def reply(self, status, headers, body):
-                self.send_response(status)
-                for name, value in {**headers, "content-length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_GET(self):
-                event = events.get()
-                if event is not None:
-                    self.reply(200, {"lambda-runtime-aws-request-id": "1"}, json.dumps(event).encode())
-
-            def do_POST(self):
-                responses.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-                self.reply(202, {}, b"")
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        # A function that is stopped while it waits for an event is no error.
-        self.server.handle_error = lambda *_: None
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def call(self, token):
-        self.events.put({
-            "version": "2.0",
-            "rawPath": "/api/v1/integration/distributors/39e8003c-6342-4fd3-97a1-3f2a7b437d0a",
-            "requestContext": {"http": {"method": "PUT"}},
-            "headers": {"authorization": f"Bearer {token}", "x-target-server": "integration"},
-            "body": "{}",
-        })
-        response = self.responses.get(timeout=30)
-        return f"{response['statusCode']} {json.loads(response['body']).get('code', 'ok')}"
+def call(example, token):
+    """The outcome of a request with a token."""
+    headers = {"authorization": f"Bearer {token}", "x-target-server": "integration", "content-type": "application/json"}
+    request = urllib.request.Request(example.url + PATH, b"{}", headers, method="PUT")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return f"{response.status} ok"
+    except urllib.error.HTTPError as response:
+        return f"{response.code} {json.load(response)['code']}"
 
 
 @contextlib.contextmanager
@@ -78,28 +37,6 @@ def provider():
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(root / "target/provider-server.log", "w"), text=True)
     try:
         yield process, process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextlib.contextmanager
-def function(api, issuer, dynamodb):
-    environment = {
-        "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:%d" % api.server.server_address[1],
-        "AWS_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
-        "TABLE_NAME": "distributors",
-        "TOKEN_ISSUER": issuer,
-        "TOKEN_AUDIENCE": AUDIENCE,
-        "TOKEN_SCOPE": "distributors:write",
-    }
-    log = open(root / "target/provider.log", "w")
-    process = subprocess.Popen([root / "target/debug/bootstrap"], env=environment, stdout=log, stderr=log)
-    try:
-        yield
     finally:
         process.terminate()
         process.wait()
@@ -151,14 +88,13 @@ def check(name, got, expected):
         print(f"  expected {expected}")
 
 
-subprocess.run(["cargo", "build", "--quiet", "--locked", "--bin", "bootstrap", "--example", "check-token"], check=True, cwd=root)
-with local() as example, provider() as (process, issuer):
-    api = RuntimeApi()
-    with function(api, issuer, example.dynamodb):
+subprocess.run(["cargo", "build", "--quiet", "--locked", "--example", "check-token"], check=True, cwd=root)
+with provider() as (process, issuer):
+    with local("--issuer", issuer, "--audience", AUDIENCE) as example:
         first = {alg: token(issuer, alg) for alg in ALGORITHMS}
         for alg in ALGORITHMS:
             assert decode(first[alg].split(".")[0])["alg"] == alg, first[alg]
-            check(f"{alg}", api.call(first[alg]), "200 ok")
+            check(f"{alg}", call(example, first[alg]), "200 ok")
         process.stdin.write("\n")
         process.stdin.flush()
         # The provider has notices of its own to print.
@@ -167,14 +103,14 @@ with local() as example, provider() as (process, issuer):
         second = {alg: token(issuer, alg) for alg in ALGORITHMS}
         for alg in ALGORITHMS:
             assert decode(second[alg].split(".")[0])["kid"] == f"{alg}-2", second[alg]
-            check(f"{alg}, after the rotation", api.call(second[alg]), "200 ok")
-            check(f"{alg}, signed before it", api.call(first[alg]), "200 ok")
+            check(f"{alg}, after the rotation", call(example, second[alg]), "200 ok")
+            check(f"{alg}, signed before it", call(example, first[alg]), "200 ok")
         # Last: one that no key verifies has the keys fetched again, and then none does for ten seconds.
         for alg in ALGORITHMS:
             for name, bad in tampered(first[alg], alg, "RS384" if alg != "RS384" else "RS512"):
-                check(f"{alg}, {name}", api.call(bad), "401 invalid_token")
+                check(f"{alg}, {name}", call(example, bad), "401 invalid_token")
             for name, bad in tampered(second[alg], alg, "RS384"):
-                check(f"{alg}, after the rotation, {name}", api.call(bad), "401 invalid_token")
+                check(f"{alg}, after the rotation, {name}", call(example, bad), "401 invalid_token")
                 check(f"check-token: {alg}, {name}", explained(bad, issuer), "401 invalid_token, exit status 1")
             accepted = "the token is accepted: 200, unless a later check fails, exit status 0"
             check(f"check-token: {alg}", explained(second[alg], issuer), accepted)

@@ -13,6 +13,7 @@ import sys
 import time
 
 import dynamodb
+from events import ID, free_port
 
 # Per implementation, deviations from what DynamoDB documents: its name, and the calls that it concerns.
 DEVIATIONS = {
@@ -36,7 +37,7 @@ DEVIATIONS = {
     },
 }
 
-KEY = {"id": {"S": "39e8003c-6342-4fd3-97a1-3f2a7b437d0a"}}
+KEY = {"id": {"S": ID}}
 TABLE = {
     "TableName": "distributors",
     "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
@@ -47,9 +48,7 @@ TABLE = {
 
 class Store:
     def __init__(self, name, command):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.name = name
         self.stored = None
         self.process = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

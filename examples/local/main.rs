@@ -15,7 +15,7 @@ use testing::issuer;
 use testing::lambda::{self, gateway};
 use testing::store::embedded;
 use tokio::net::TcpListener;
-use update_distributor::config::Platform;
+use update_distributor::config::{Config, Platform};
 use update_distributor::handler::App;
 use update_distributor::log::{Log, Writer, enable_diagnostics};
 
@@ -28,6 +28,8 @@ Options:
       --host ADDRESS         address that both listen on [default: 127.0.0.1]
       --port PORT            port of the function [default: 9000]
       --dynamodb-port PORT   port of the embedded DynamoDB [default: 8000]
+      --issuer URL           accept the tokens of this OpenID provider, instead of one that is made here
+      --audience TEXT        the audience of its tokens [default: distributors]
   -h, --help                 print this
 ";
 
@@ -37,6 +39,8 @@ struct Options {
     host: String,
     port: u16,
     dynamodb_port: u16,
+    issuer: Option<String>,
+    audience: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -67,13 +71,16 @@ async fn main() -> ExitCode {
 fn options() -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::*;
 
-    let mut options = Options { host: "127.0.0.1".to_owned(), port: 9000, dynamodb_port: 8000 };
+    let mut options =
+        Options { host: "127.0.0.1".to_owned(), port: 9000, dynamodb_port: 8000, issuer: None, audience: None };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("host") => options.host = arguments.value()?.string()?,
             Long("port") => options.port = arguments.value()?.parse()?,
             Long("dynamodb-port") => options.dynamodb_port = arguments.value()?.parse()?,
+            Long("issuer") => options.issuer = Some(arguments.value()?.string()?),
+            Long("audience") => options.audience = Some(arguments.value()?.string()?),
             Short('h') | Long("help") => return Ok(None),
             other => return Err(other.unexpected()),
         }
@@ -89,9 +96,17 @@ async fn serve(options: Options) -> Result<(), String> {
     let store = embedded::Embedded::serve(dynamodb_listener).await;
     store.put(embedded::documented_item()).await;
     let issuer = issuer::Issuer::new("local");
-    let token = issuer.sign(&issuer::claims(embedded::NODE, 12 * HOUR));
+    let mut token = issuer.sign(&issuer::claims(embedded::NODE, 12 * HOUR));
 
-    let config = lambda::config(&lambda::settings(&issuer.jwks()));
+    let mut settings = lambda::settings(&issuer.jwks());
+    if let Some(issuer) = options.issuer {
+        // Its keys are found as its metadata says.
+        settings.remove("TOKEN_JWKS");
+        settings.insert("TOKEN_ISSUER".to_owned(), issuer);
+        token = String::new();
+    }
+    settings.extend(options.audience.map(|audience| ("TOKEN_AUDIENCE".to_owned(), audience)));
+    let config = Config::from_env(|name| settings.get(name).map(Into::into)).map_err(|error| error.to_string())?;
     let platform = Platform::from_env(std::env::var_os);
     let recent = RecentLines::default();
     let writer = Arc::new(Writer::new(platform.log_level, platform.log_json, Box::new(recent.clone())));
@@ -121,13 +136,17 @@ fn introduction(url: &str, dynamodb: &str, token: &str) -> String {
         )
     };
     let set = r#"{"meta": {"host": "https://example.com222", "path": "/webhook", "method": 1, "authentication": {"type": 1, "username": "user", "password": "pass"}}}"#;
+    let token = if token.is_empty() {
+        "# A token of the provider:\nTOKEN=".to_owned()
+    } else {
+        format!("# A token for node {node}, valid for 12 hours:\nTOKEN={token}", node = embedded::NODE)
+    };
     format!(
         "Open {url} to read the description and to try it.
 
 The function listens on {url}, DynamoDB on {dynamodb} (table {table}). Ctrl-C ends both.
 
-# A token for node {node}, valid for 12 hours:
-TOKEN={token}
+{token}
 
 # Set the webhook:
 {set}
@@ -139,7 +158,6 @@ TOKEN={token}
 {read}
 ",
         table = embedded::TABLE,
-        node = embedded::NODE,
         set = call(set),
         remove = call(r#"{"meta": null}"#),
         read = call("{}"),

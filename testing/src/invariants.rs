@@ -29,8 +29,8 @@ use crate::issuer::signer::Signer;
 use crate::issuer::{AUDIENCE, ISSUER};
 use crate::lambda;
 use crate::lambda::captured_log::CapturedLog;
-use crate::store;
 use crate::store::embedded::NODE;
+use crate::{simulation, store};
 
 /// Stands in an event for a token that verifies.
 const TOKEN: &str = "TOKEN";
@@ -340,12 +340,7 @@ fn tags(value: &str) -> Option<Vec<String>> {
 }
 
 fn accepted(token: &str) -> bool {
-    let event = json!({
-        "rawPath": "/api/v1/integration/distributors/39e8003c-6342-4fd3-97a1-3f2a7b437d0a",
-        "requestContext": {"http": {"method": "PUT"}},
-        "headers": {"authorization": format!("Bearer {token}"), "x-target-server": "integration"},
-        "body": "{}",
-    });
+    let event = simulation::event(token, 0, None, "{}");
     with_function(|function| {
         let response = function.invoke(event.to_string().as_bytes()).expect("an HTTP event");
         function.take_log();
@@ -379,11 +374,9 @@ impl Function {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let mut jwk = Signer::fixed().jwk();
         jwk["kid"] = "a".into();
-        let mut settings = lambda::settings(&json!({"keys": [jwk]}).to_string());
-        settings.insert("PRIME".to_owned(), "false".to_owned());
-        let log = CapturedLog::default();
+        let (jwks, log) = (json!({"keys": [jwk]}).to_string(), CapturedLog::default());
         let clients = store::clients(Store, Clock::system());
-        let app = runtime.block_on(App::start(lambda::config(&settings), clients, log.at(Level::Info)));
+        let app = runtime.block_on(lambda::start(clients, &jwks, &[], log.at(Level::Info)));
         Self { app, runtime, log }
     }
 

@@ -53,11 +53,8 @@ impl Function {
 
     pub async fn with_clients(store: Embedded, clients: Clients, settings: &[(&str, &str)]) -> Self {
         let issuer = Issuer::new("first");
-        let mut all = super::settings(&issuer.jwks());
-        all.insert("PRIME".to_owned(), "false".to_owned());
-        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let log = CapturedLog::default();
-        let app = App::start(super::config(&all), clients, log.at(Level::Info)).await;
+        let app = super::start(clients, &issuer.jwks(), settings, log.at(Level::Info)).await;
         let token = issuer.sign(&issuer::claims(NODE, 600));
         Self { app, store, issuer, token, log }
     }

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 
+use update_distributor::clients::Clients;
 use update_distributor::config::Config;
+use update_distributor::handler::App;
+use update_distributor::log::Log;
 
 use crate::issuer::{AUDIENCE, ISSUER};
 use crate::store::embedded::TABLE;
@@ -34,4 +37,13 @@ pub fn settings(jwks: &str) -> Settings {
 pub fn config(settings: &Settings) -> Config {
     let config = Config::from_env(|name| settings.get(name).map(OsString::from));
     config.expect("the settings are right")
+}
+
+/// Starts the function in this process without its priming call, for these keys and with settings besides the usual ones.
+pub async fn start(clients: Clients, jwks: &str, more: &[(&str, &str)], log: Log) -> App {
+    let mut settings = settings(jwks);
+    for (name, value) in [("PRIME", "false")].iter().chain(more) {
+        settings.insert((*name).to_owned(), (*value).to_owned());
+    }
+    App::start(config(&settings), clients, log).await
 }

@@ -108,13 +108,9 @@ pub fn paused_runtime() -> Runtime {
     runtime.expect("a runtime")
 }
 
-/// Starts the function without its priming call and without a log, for tokens of [`token`] where nothing else is set.
+/// Starts the function without a log, for tokens of [`token`] where nothing else is set.
 pub async fn start_function(clients: Clients, more: &[(&str, &str)]) -> App {
-    let mut settings = lambda::settings(&token().1);
-    for (name, value) in [("PRIME", "false")].iter().chain(more) {
-        settings.insert((*name).to_owned(), (*value).to_owned());
-    }
-    App::start(lambda::config(&settings), clients, CapturedLog::default().at(Level::Fatal)).await
+    lambda::start(clients, &token().1, more, CapturedLog::default().at(Level::Fatal)).await
 }
 
 /// Reads what the function returns.
