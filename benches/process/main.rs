@@ -185,7 +185,7 @@ impl World {
         for number in 0..AT_ONCE[AT_ONCE.len() - 1] {
             let mut item = documented_item();
             item.insert("id".to_owned(), AttributeValue::S(distributor(number)));
-            store.put(item).await;
+            store.put(item);
         }
         let store = SecureStore::start(store, &Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).await;
         let keys = KeyServer::start().await;

@@ -93,8 +93,8 @@ async fn serve(options: Options) -> Result<(), String> {
     let dynamodb_listener = listen(&options.host, options.dynamodb_port, "--dynamodb-port").await?;
     let url = format!("http://{}", listener.local_addr().expect("the listener is bound"));
 
-    let store = embedded::Embedded::serve(dynamodb_listener).await;
-    store.put(embedded::documented_item()).await;
+    let store = embedded::Embedded::serve(dynamodb_listener);
+    store.put(embedded::documented_item());
     let issuer = issuer::Issuer::new("local");
     let mut token = issuer.sign(&issuer::claims(embedded::NODE, 12 * HOUR));
 

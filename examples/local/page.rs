@@ -13,8 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource, generate_routes};
-use testing::lambda::function::item;
-use testing::store::embedded::Embedded;
+use testing::store::embedded::{Embedded, ID};
 
 /// Lines of the log that the page shows. Arbitrary.
 const LINES: usize = 50;
@@ -47,7 +46,7 @@ impl Page {
 }
 
 async fn state(State(page): State<Arc<Page>>) -> Json<Value> {
-    let item = item(&page.store).await.map(|item| attribute(&AttributeValue::M(item))["M"].clone());
+    let item = page.store.item(ID).map(|item| attribute(&AttributeValue::M(item))["M"].clone());
     Json(json!({"item": item, "log": page.log.latest_first(), "token": page.token}))
 }
 

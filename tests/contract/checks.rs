@@ -507,7 +507,7 @@ async fn if_none_match_is_not_ignored() {
             assert!(response.body["detail"].as_str().unwrap().contains("If-None-Match"), "{response:?}");
         }
     }
-    assert_eq!(function.item().await.unwrap(), documented_item());
+    assert_eq!(function.item().unwrap(), documented_item());
 }
 
 /// The type comes first, and its problem does not mention codings.
@@ -669,7 +669,7 @@ async fn a_version_that_is_not_ascii_reaches_every_front_end() {
     for version in ["\u{e4}", "\u{80}\u{9f}", "\u{1f600}", "\u{ffff}\\,", ""] {
         let mut item = documented_item();
         item.insert("updated_at".to_owned(), AttributeValue::S(version.to_owned()));
-        function.store.put(item).await;
+        function.store.put(item);
         for front_end in FRONT_ENDS {
             let tag = format!("\"{version}\"");
             for (request, expected) in [

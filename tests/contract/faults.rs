@@ -14,11 +14,11 @@ use tokio::net::TcpSocket;
 use crate::BOOTSTRAP;
 use testing::fault::{Fault, THROTTLED};
 use testing::issuer::{Issuer, claims};
-use testing::lambda::function::{Function, embedded, item};
+use testing::lambda::function::{Function, embedded};
 use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FrontEnd, Request, Response};
 use testing::proxy::Proxy;
-use testing::store::embedded::{AT, Embedded, Item, NODE, documented_item};
+use testing::store::embedded::{AT, Embedded, ID, Item, NODE, documented_item};
 
 use super::write::{Proxied, READ, REMOVE, SET, assert_stored, path};
 
@@ -93,7 +93,7 @@ async fn try_fault(fault: Fault, times: usize, body: &str, (tag_sent, matching):
     proxied.proxy.script(vec![fault; times]);
     let response = proxied.function.within(event.as_bytes(), LEFT).await.unwrap();
     proxied.proxy.script([]);
-    check(&row, body, matching, &response, &proxied.item().await);
+    check(&row, body, matching, &response, &proxied.item());
     // A success without an item is a response like any other.
     if times == 1 && fault != Fault::body("") {
         assert_eq!(response.status, if matching { 200 } else { 412 }, "{row}");
@@ -109,7 +109,7 @@ async fn try_fault(fault: Fault, times: usize, body: &str, (tag_sent, matching):
         // The same again brings the item to what was asked for, whether it had been written or not.
         let again = proxied.function.call(&request).await;
         assert_eq!(again.status, if matching { 200 } else { 412 }, "{row}");
-        check(&row, body, matching, &again, &proxied.item().await);
+        check(&row, body, matching, &again, &proxied.item());
     }
 }
 
@@ -134,10 +134,10 @@ async fn a_store_that_comes_back_is_used_at_once() {
             let request = with_tag(function.put(body), tag_sent);
             assert_eq!(function.call(&request).await.outcome(), "503 store_unavailable");
             assert_eq!(function.last_line()["store_attempts"], 3);
-            let store = Embedded::serve(socket.listen(16).unwrap()).await;
-            store.put(documented_item()).await;
+            let store = Embedded::serve(socket.listen(16).unwrap());
+            store.put(documented_item());
             let response = function.call(&request).await;
-            let item = item(&store).await.unwrap();
+            let item = store.item(ID).unwrap();
             assert_eq!(response.status, if matching { 200 } else { 412 });
             check("refused", body, matching, &response, &item);
         }
@@ -155,14 +155,14 @@ async fn connections_that_closed_while_frozen_cost_no_error() {
     let token = issuer.sign(&claims(NODE, 600));
     for body in [SET, REMOVE, READ] {
         for (tag_sent, matching) in TAGS {
-            store.put(documented_item()).await;
+            store.put(documented_item());
             process.signal("STOP").await;
             proxy.close_idle();
             let event = with_tag(Request::put(&token, body), tag_sent).event(FrontEnd::HttpApi);
             let (response, ()) = tokio::join!(process.send(&event), process.signal("CONT"));
             let row = format!("{body}, {tag_sent:?}");
             assert_eq!(response.status, if matching { 200 } else { 412 }, "{row}");
-            check(&row, body, matching, &response, &item(&store).await.unwrap());
+            check(&row, body, matching, &response, &store.item(ID).unwrap());
         }
     }
 }

@@ -78,7 +78,7 @@ impl Description {
 async fn responses_to_the_events_are_as_described() {
     let (description, function) = (Description::read(), events::function().await);
     for name in events::names() {
-        function.store.put(documented_item()).await;
+        function.store.put(documented_item());
         if let Ok(response) = function.raw(events::read(&name).to_string().as_bytes()).await {
             description.check(&name, &response);
         }
@@ -117,7 +117,7 @@ async fn example_requests_get_the_example_responses() {
     let examples = body["examples"].as_object().unwrap();
     assert_eq!(examples.len(), 3);
     for (name, example) in examples {
-        function.store.put(documented_item()).await;
+        function.store.put(documented_item());
         description.fits(&body["schema"], &example["value"]).unwrap();
         let response = function.call(&function.put(&example["value"].to_string())).await;
         description.check(name, &response);

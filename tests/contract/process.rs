@@ -217,7 +217,7 @@ async fn a_far_future_version_is_written_with_a_warning() {
         let deployment = Deployment::start(&[]).await;
         let mut item = documented_item();
         item.insert("updated_at".to_owned(), AttributeValue::S(stored.to_owned()));
-        deployment.store.put(item).await;
+        deployment.store.put(item);
         let response = deployment.process.send(&deployment.put(SET).event(FrontEnd::HttpApi)).await;
         assert_eq!(response.outcome(), "200");
         let lines = deployment.process.stop().await;

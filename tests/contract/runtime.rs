@@ -13,7 +13,7 @@ use testing::lambda::process::{Process, environment};
 use testing::lambda::request::{FrontEnd, Request};
 use testing::lambda::runtime_api::RuntimeApi;
 use testing::proxy::Proxy;
-use testing::store::embedded::{ID, NODE, TABLE, documented_item};
+use testing::store::embedded::{ID, NODE, documented_item};
 use tokio::sync::Barrier;
 
 use crate::BOOTSTRAP;
@@ -199,7 +199,7 @@ async fn end_at_work(end: End, concurrency: usize) {
     for id in &ids {
         let mut item = documented_item();
         item.insert("id".to_owned(), AttributeValue::S(id.clone()));
-        store.put(item).await;
+        store.put(item);
     }
     let release = Arc::new(Barrier::new(at_work + 1));
     store_proxy.gather(at_work, Arc::clone(&release));
@@ -237,8 +237,7 @@ async fn end_at_work(end: End, concurrency: usize) {
         .unwrap_or_else(|_| panic!("{end:?}, {concurrency} at once: no response; {:#?}", instance.last()));
     let mut written = 0;
     for id in &ids {
-        let key = AttributeValue::S(id.clone());
-        let item = store.client.get_item().table_name(TABLE).key("id", key).send().await.unwrap().item.unwrap();
+        let item = store.item(id).unwrap();
         written += usize::from(!item.contains_key("meta"));
     }
     let answered = outcomes.iter().filter(|outcome| *outcome == "200").count();

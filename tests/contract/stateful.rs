@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use testing::issuer::{Issuer, claims, now};
 use testing::lambda::function::Function;
 use testing::lambda::request::{self, EVERY_MEMBER, FRONT_ENDS, Request};
-use testing::store::embedded::{AT, Item as Stored, TABLE};
+use testing::store::embedded::{AT, Item as Stored};
 
 use super::model::{
     self, Body, CODINGS, CONTENT_TYPES, Draw, Form, HOOK_METHODS, HOOK_PATHS, HOSTS, IF_MATCHES, Item, Leaf, METHODS,
@@ -125,13 +125,13 @@ impl World {
     }
 
     /// Both distributors, as new.
-    async fn reset(&mut self) {
+    fn reset(&mut self) {
         self.items.clear();
         self.last = None;
         for owner in 0..2 {
             let s = |text: &str| AttributeValue::S(text.to_owned());
             let attributes = [("id", IDS[owner]), ("node_id", NODES[owner]), ("created_at", AT), ("updated_at", AT)];
-            self.function.store.put(attributes.map(|(name, text)| (name.to_owned(), s(text))).into()).await;
+            self.function.store.put(attributes.map(|(name, text)| (name.to_owned(), s(text))).into());
             self.items.push(Some(Item { owner, updated_at: AT.to_owned(), meta: None }));
         }
         self.items.push(None);
@@ -142,7 +142,7 @@ impl World {
         let expected = model::response(draw, &mut self.items[draw.distributor], self.last.as_ref());
         let before = Utc::now();
         let response = self.function.send(&event).await;
-        let items = self.stored().await;
+        let items = self.stored();
         let written = self.items[draw.distributor].as_mut().filter(|item| item.updated_at == NOW);
         let mut now = String::new();
         if let Some(written) = written {
@@ -163,9 +163,8 @@ impl World {
         }
     }
 
-    async fn stored(&self) -> Vec<Option<Stored>> {
-        let scan = self.function.store.client.scan().table_name(TABLE).consistent_read(true).send().await.unwrap();
-        let items = scan.items.unwrap();
+    fn stored(&self) -> Vec<Option<Stored>> {
+        let items = self.function.store.items();
         assert_eq!(items.len(), 2);
         let find = |id: &str| items.iter().find(|item| item["id"].as_s().unwrap() == id).cloned();
         IDS.map(find).into()
@@ -351,7 +350,7 @@ fn agree_for(least: usize) -> BTreeSet<String> {
         let outcome = runner.run(&vec(draw(), 1..=40), |draws| {
             runtime.block_on(async {
                 let mut world = world.lock().await;
-                world.reset().await;
+                world.reset();
                 for draw in &draws {
                     world.step(draw).await;
                     steps.set(steps.get() + 1);

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use update_distributor::clients::Clients;
@@ -14,7 +13,7 @@ use update_distributor::log::Level;
 use crate::issuer::{self, Issuer};
 use crate::lambda::captured_log::CapturedLog;
 use crate::lambda::request::{FrontEnd, Request, Response};
-use crate::store::embedded::{self, Embedded, ID, Item, NODE, TABLE};
+use crate::store::embedded::{self, Embedded, ID, Item, NODE};
 
 pub struct Function {
     pub app: App,
@@ -102,22 +101,15 @@ impl Function {
     }
 
     /// The documented distributor as it is stored.
-    pub async fn item(&self) -> Option<Item> {
-        item(&self.store).await
+    pub fn item(&self) -> Option<Item> {
+        self.store.item(ID)
     }
-}
-
-/// The documented distributor as it is stored.
-pub async fn item(store: &Embedded) -> Option<Item> {
-    let key = AttributeValue::S(ID.to_owned());
-    let item = store.client.get_item().table_name(TABLE).key("id", key).consistent_read(true).send().await;
-    item.expect("the store responds").item
 }
 
 /// An embedded store with the documented distributor.
 pub async fn embedded() -> Embedded {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
-    let store = Embedded::serve(listener).await;
-    store.put(embedded::documented_item()).await;
+    let store = Embedded::serve(listener);
+    store.put(embedded::documented_item());
     store
 }

@@ -27,8 +27,34 @@ pub struct Request {
     pub action: Action,
     /// The versions in `If-Match`; `None` is any.
     pub tags: Option<Vec<String>>,
-    /// What goes wrong with its attempt, or has gone wrong before.
-    pub fault: Option<Fault>,
+    /// What goes wrong with its attempt.
+    pub fault: Fault,
+    /// What has gone wrong with its attempts.
+    pub met: Met,
+}
+
+/// What has gone wrong with the attempts of a request so far.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Met {
+    /// Nothing.
+    Nothing,
+    /// Something.
+    Fault,
+    /// One was repeated on its way, perhaps among other faults.
+    Repetition,
+}
+
+impl Met {
+    /// Returns what it is after one more attempt.
+    #[must_use]
+    pub fn and(self, fault: Fault) -> Self {
+        let this = match fault {
+            Fault::NONE => Self::Nothing,
+            Fault { arrival: Arrival::Twice, .. } => Self::Repetition,
+            _ => Self::Fault,
+        };
+        self.max(this)
+    }
 }
 
 /// A state of a distributor, until the next.
@@ -90,7 +116,7 @@ pub fn check_write(states: &[State], request: &Request, responded: Option<u64>) 
     }
     // What is repeated though the store has refused it, no response can know of. As after 503, it writes where its version
     // is after the stored one.
-    let repeated = request.fault.is_some_and(|fault| fault.arrival == Arrival::Twice);
+    let repeated = request.fault.arrival == Arrival::Twice;
     match responded {
         Some(500) if !repeated => Err("500 for a request that wrote"),
         None | Some(500 | 503) => Ok(()),
@@ -122,7 +148,7 @@ pub fn check_response(seen: &[State], request: &Request, response: &Response) ->
                 // Two requests that ask for the same in the same microsecond of their clocks have the same version,
                 // and one whose attempt may have arrived takes the other's write for its own. That is as if it
                 // had written just before that one.
-                let equal = || request.tags.is_none() && request.fault.is_some();
+                let equal = || request.tags.is_none() && request.met != Met::Nothing;
                 // Applied already, which only a request with tags can be told.
                 let applied = || request.tags.is_some() && !named(state);
                 state.meta() == wanted.as_ref() && (state.by == Some(request.number) || applied() || equal())
@@ -139,12 +165,12 @@ pub fn check_response(seen: &[State], request: &Request, response: &Response) ->
                 })
         }
         404 => seen_any(&|state| !state.is_callers()),
-        // A later write is checked when it arrives.
+        // Later writes are checked when they arrive.
         500 => {
-            let denied = request.fault.is_some_and(|fault| fault.received == Received::Status(400, DENIED));
-            denied && !seen_any(&|state| state.by == Some(request.number))
+            let denied = request.fault.received == Received::Status(400, DENIED);
+            denied && (request.met == Met::Repetition || !seen_any(&|state| state.by == Some(request.number)))
         }
-        503 => request.fault.is_some(),
+        503 => request.met != Met::Nothing,
         _ => false,
     };
     if explained { Ok(()) } else { Err("no state of the distributor explains the response") }

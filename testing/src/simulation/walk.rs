@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::recording::{BodyId, Interned, MessageId, Prefix, Recording, Step};
-use super::rules::{Action, Request, State, check_response, check_write, stored_meta};
+use super::rules::{Action, Met, Request, State, check_response, check_write, stored_meta};
 use super::store::{Item, Message, Reply, Store};
 use super::{Failure, IDS, NODE, NOW, OTHER_NODE, event, item, token};
 use crate::fault::{Arrival, DENIED, Fault, Received, THROTTLED};
@@ -115,7 +115,7 @@ type Tags = [Option<u32>; 2];
 ///   way: the store is the last of them, and a response has to be explained by one of them. Versions have grown up to
 ///   there, so a later write has to be compared with these only.
 /// - for each request what the handler has received, which determines all that it does from then on
-///   ([`recording`](super::recording)); its `If-Match`; how many states there were when it was sent; whether it met a fault;
+///   ([`recording`](super::recording)); its `If-Match`; how many states there were when it was sent; what has gone wrong;
 /// - for a request that is over, as long as an attempt of it is under way, its status and `If-Match`;
 /// - for a client with more to send the last versions that it saw;
 /// - the attempts that are still under way, the faults that may still happen, and the clocks.
@@ -145,8 +145,7 @@ enum Progress {
         tags: Tags,
         /// The state that the distributor was in then.
         since: u8,
-        /// Whether it met a fault.
-        faulty: bool,
+        met: Met,
     },
     Over {
         /// `None` once no attempt of it is under way.
@@ -307,7 +306,7 @@ impl<'a> Walk<'a> {
                 let UnderWay { request, body, repeated } = world.under_way.remove(index);
                 let how = if repeated { "again" } else { "late" };
                 self.note(|| format!("an attempt of request {request} arrives {how}"));
-                self.reach_store(&mut world, request, body, repeated.then_some(Fault::TWICE))?;
+                self.reach_store(&mut world, request, body, if repeated { Fault::TWICE } else { Fault::LATE })?;
             }
             Move::Jump(instance, by) => {
                 world.jumps.resize(self.instances(), 0);
@@ -387,8 +386,8 @@ impl<'a> Walk<'a> {
             )
         });
         let since = u8::try_from(world.distributors[target].len() - 1).expect("a short run");
-        world.requests[usize::from(number)] = Progress::Sent { prefix, tags, since, faulty: false };
-        self.finish(world, number, None)
+        world.requests[usize::from(number)] = Progress::Sent { prefix, tags, since, met: Met::Nothing };
+        self.finish(world, number, Fault::NONE)
     }
 
     /// The versions of an `If-Match`. Whoever has seen nothing has no tag to send.
@@ -398,7 +397,7 @@ impl<'a> Walk<'a> {
     }
 
     fn attempt(&mut self, world: &mut World, number: u8, fault: Fault, is_outage: bool) -> Result<(), &'static str> {
-        let Progress::Sent { mut prefix, tags, since, mut faulty } = world.requests[usize::from(number)] else {
+        let Progress::Sent { mut prefix, tags, since, met } = world.requests[usize::from(number)] else {
             unreachable!("only what was sent has attempts")
         };
         let Step::Attempt(body) = self.recording.step(prefix).clone() else {
@@ -410,10 +409,9 @@ impl<'a> Walk<'a> {
             (false, true) => format!("request {number}: an attempt, {fault:?}"),
             (false, false) => format!("request {number}: an attempt"),
         });
-        faulty |= is_fault;
         world.faults_left = world.faults_left.saturating_sub(u8::from(is_fault));
         let reply = match fault.arrival {
-            Arrival::Now | Arrival::Twice => Some(self.reach_store(world, number, body, None)?),
+            Arrival::Now | Arrival::Twice => Some(self.reach_store(world, number, body, Fault::NONE)?),
             Arrival::Never | Arrival::Late => None,
         };
         if let Arrival::Late | Arrival::Twice = fault.arrival {
@@ -428,17 +426,17 @@ impl<'a> Walk<'a> {
         while is_outage && matches!(self.recording.step(prefix), Step::Attempt(_)) {
             prefix = self.recording.next(prefix, message, now);
         }
-        world.requests[usize::from(number)] = Progress::Sent { prefix, tags, since, faulty };
+        world.requests[usize::from(number)] = Progress::Sent { prefix, tags, since, met: met.and(fault) };
         // Far more than any request makes that comes to an end: each is overtaken by another's write, or meets a fault.
         if self.recording.received(prefix) > 20 + 2 * self.case.requests.len() {
             return Err("a request does not come to an end");
         }
-        self.finish(world, number, is_fault.then_some(fault))
+        self.finish(world, number, fault)
     }
 
     /// Delivers the response, if the function has made it.
-    fn finish(&mut self, world: &mut World, number: u8, fault: Option<Fault>) -> Result<(), &'static str> {
-        let Progress::Sent { prefix, tags, since, faulty } = world.requests[usize::from(number)] else {
+    fn finish(&mut self, world: &mut World, number: u8, fault: Fault) -> Result<(), &'static str> {
+        let Progress::Sent { prefix, tags, since, met } = world.requests[usize::from(number)] else {
             unreachable!("only what was sent has a response")
         };
         let Step::Response(response) = self.recording.step(prefix) else { return Ok(()) };
@@ -455,19 +453,13 @@ impl<'a> Walk<'a> {
             }
         }
         world.requests[usize::from(number)] = Progress::Over { status: Some(response.status), tags };
-        let request = self.request(number, tags, fault.or(faulty.then_some(Fault::HANG_AFTER)));
+        let request = self.request(number, tags, fault, met);
         let states = self.states(world, target);
         check_response(&states[usize::from(since)..], &request, &response)
     }
 
     /// Carries out an attempt.
-    fn reach_store(
-        &mut self,
-        world: &mut World,
-        number: u8,
-        body: BodyId,
-        fault: Option<Fault>,
-    ) -> Result<u32, &'static str> {
+    fn reach_store(&mut self, world: &mut World, number: u8, body: BodyId, fault: Fault) -> Result<u32, &'static str> {
         let target = self.planned(number).target;
         let (item, _) = *world.distributors[target].last().expect("there is one at the start");
         let request = self.recording.body(body);
@@ -498,7 +490,7 @@ impl<'a> Walk<'a> {
                 Progress::Sent { tags, .. } => (tags, None),
                 Progress::Planned => unreachable!("it has sent an attempt"),
             };
-            check_write(&self.states(world, target), &self.request(number, tags, fault), responded)?;
+            check_write(&self.states(world, target), &self.request(number, tags, fault, Met::Nothing), responded)?;
         }
         Ok(reply)
     }
@@ -568,8 +560,8 @@ impl<'a> Walk<'a> {
     }
 
     /// A request for the rules.
-    fn request(&self, number: u8, tags: Tags, fault: Option<Fault>) -> Request {
-        Request { number, action: self.planned(number).action, tags: self.texts(tags), fault }
+    fn request(&self, number: u8, tags: Tags, fault: Fault, met: Met) -> Request {
+        Request { number, action: self.planned(number).action, tags: self.texts(tags), fault, met }
     }
 
     /// The states of a distributor for the rules.

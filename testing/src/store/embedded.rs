@@ -1,12 +1,14 @@
-//! An embedded DynamoDB behind HTTP, with a client of its own for looking at what is stored.
+//! An embedded DynamoDB behind HTTP, whose items can be looked at and replaced without a client.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
+use dynoxide::Database;
+use dynoxide::actions::create_table::CreateTableRequest;
+use dynoxide::actions::put_item::PutItemRequest;
+use dynoxide::actions::scan::ScanRequest;
+use dynoxide::types::{self, AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use tokio::net::TcpListener;
 use update_distributor::clients::{Aws, Clients};
 
@@ -20,30 +22,79 @@ pub type Item = HashMap<String, AttributeValue>;
 /// The store, until the process ends.
 pub struct Embedded {
     pub address: SocketAddr,
-    pub client: Client,
+    database: Database,
 }
 
 impl Embedded {
     /// Serves a new database with the empty table on `listener`.
-    pub async fn serve(listener: TcpListener) -> Self {
+    pub fn serve(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("the listener is bound");
-        let database = dynoxide::Database::memory().expect("a database in memory");
-        tokio::spawn(dynoxide::server::serve_on(listener, database));
-        let client = Client::new(&clients(&endpoint(address)).await.sdk);
-        let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build();
-        let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build();
-        let table = client.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
-        let table = table.key_schema(key.expect("complete")).attribute_definitions(id.expect("complete"));
-        table.send().await.expect("the table is created");
-        Self { address, client }
+        let database = Database::memory().expect("a database in memory");
+        let id = || "id".to_owned();
+        let table = CreateTableRequest {
+            table_name: TABLE.to_owned(),
+            key_schema: vec![KeySchemaElement { attribute_name: id(), key_type: KeyType::HASH }],
+            attribute_definitions: vec![AttributeDefinition {
+                attribute_name: id(),
+                attribute_type: ScalarAttributeType::S,
+            }],
+            billing_mode: Some("PAY_PER_REQUEST".to_owned()),
+            ..CreateTableRequest::default()
+        };
+        database.create_table(table).expect("the table is created");
+        tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        Self { address, database }
     }
 
     pub fn endpoint(&self) -> String {
-        endpoint(self.address)
+        format!("http://{}", self.address)
     }
 
-    pub async fn put(&self, item: Item) {
-        self.client.put_item().table_name(TABLE).set_item(Some(item)).send().await.expect("the item is put");
+    pub fn put(&self, item: Item) {
+        let item = item.into_iter().map(|(name, value)| (name, to_stored(value))).collect();
+        let put = PutItemRequest { table_name: TABLE.to_owned(), item, ..PutItemRequest::default() };
+        self.database.put_item(put).expect("the item is put");
+    }
+
+    /// Returns all items, in no certain order.
+    pub fn items(&self) -> Vec<Item> {
+        let scan = ScanRequest { table_name: TABLE.to_owned(), ..ScanRequest::default() };
+        let items = self.database.scan(scan).expect("the table is read").items.unwrap_or_default();
+        let item = |item: types::Item| item.into_iter().map(|(name, value)| (name, from_stored(value))).collect();
+        items.into_iter().map(item).collect()
+    }
+
+    /// Returns an item.
+    pub fn item(&self, id: &str) -> Option<Item> {
+        let mut items = self.items().into_iter();
+        items.find(|item| item.get("id").is_some_and(|found| found.as_s().is_ok_and(|found| found == id)))
+    }
+}
+
+/// Of the types that items of the tests have.
+fn to_stored(value: AttributeValue) -> types::AttributeValue {
+    match value {
+        AttributeValue::S(text) => types::AttributeValue::S(text),
+        AttributeValue::N(number) => types::AttributeValue::N(number),
+        AttributeValue::Bool(value) => types::AttributeValue::BOOL(value),
+        AttributeValue::Null(value) => types::AttributeValue::NULL(value),
+        AttributeValue::M(members) => {
+            types::AttributeValue::M(members.into_iter().map(|(name, value)| (name, to_stored(value))).collect())
+        }
+        other => panic!("no item of the tests has {other:?}"),
+    }
+}
+
+fn from_stored(value: types::AttributeValue) -> AttributeValue {
+    match value {
+        types::AttributeValue::S(text) => AttributeValue::S(text),
+        types::AttributeValue::N(number) => AttributeValue::N(number),
+        types::AttributeValue::BOOL(value) => AttributeValue::Bool(value),
+        types::AttributeValue::NULL(value) => AttributeValue::Null(value),
+        types::AttributeValue::M(members) => {
+            AttributeValue::M(members.into_iter().map(|(name, value)| (name, from_stored(value))).collect())
+        }
+        other => panic!("no item of the tests has {other:?}"),
     }
 }
 
@@ -71,8 +122,4 @@ pub async fn clients(endpoint: &str) -> Clients {
     let clients = Clients::from_env(&aws).await;
     let sdk = clients.sdk.into_builder().credentials_provider(super::credentials()).build();
     Clients { sdk, ..clients }
-}
-
-fn endpoint(address: SocketAddr) -> String {
-    format!("http://{address}")
 }
