@@ -19,13 +19,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 use serde_json::json;
 use testing::issuer::signer::Signer;
 use testing::lambda::function::embedded;
-use testing::lambda::process::environment;
+use testing::lambda::process::{build, environment};
 use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::lambda::runtime_api::RuntimeApi;
 use testing::store::tls::SecureStore;
@@ -110,7 +110,7 @@ async fn main() -> ExitCode {
         println!("valgrind is not installed: no instructions are counted");
         return ExitCode::SUCCESS;
     }
-    let binary = build();
+    let binary = build("instructions");
     let world = World::start().await;
     let mut measured = BTreeMap::new();
     for (name, tokens) in [("same token", 1), ("new tokens", LONG + 1)] {
@@ -138,7 +138,7 @@ fn report(measured: &BTreeMap<&str, BTreeMap<&'static str, u64>>) -> ExitCode {
     let [same, new] = columns.map(|column| column.values().sum::<u64>());
     println!("{:<28}{same:>14}{new:>14}", "sum");
 
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.json");
+    let file = testing::root().join("benches/instructions.json");
     let sums = json!({"same token": same, "new tokens": new});
     if std::env::args().any(|argument| argument == "--save") {
         fs::write(file, format!("{sums:#}\n")).unwrap();
@@ -157,15 +157,6 @@ fn report(measured: &BTreeMap<&str, BTreeMap<&'static str, u64>>) -> ExitCode {
     result
 }
 
-fn build() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = std::process::Command::new(cargo);
-    command.args(["build", "--profile", "instructions", "--quiet", "--locked", "--bin", "bootstrap"]);
-    assert!(command.current_dir(root).status().unwrap().success(), "it builds");
-    root.join("target/instructions/bootstrap")
-}
-
 struct World {
     store: SecureStore,
     signer: Signer,
@@ -173,14 +164,14 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+        let folder = testing::root().join("target");
         Self { store: SecureStore::start(embedded().await, &folder).await, signer: Signer::p256() }
     }
 }
 
 /// Returns how many instructions of each layer a process has taken for its start and so many requests.
 async fn count(binary: &Path, world: &World, requests: usize, tokens: usize) -> HashMap<&'static str, u64> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/instructions-{requests}-{tokens}.out"));
+    let file = testing::root().join(format!("target/instructions-{requests}-{tokens}.out"));
     let mut valgrind = Command::new("valgrind");
     valgrind
         .args(["--tool=callgrind", "--quiet", "--compress-pos=no"])

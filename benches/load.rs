@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use testing::issuer::{Issuer, claims};
 use testing::lambda::function::embedded;
-use testing::lambda::process::Process;
+use testing::lambda::process::{Process, build};
 use testing::lambda::request::{FrontEnd, Request, Response};
 use testing::store::embedded::NODE;
 
@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
 async fn run(concurrency: usize) -> bool {
     let (store, issuer) = (embedded().await, Issuer::new("first"));
     let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", &*concurrency.to_string())];
-    let process = Process::start(env!("CARGO_BIN_EXE_bootstrap"), &store, &issuer, &settings);
+    let process = Process::start(build("release").to_str().expect("UTF-8"), &store, &issuer, &settings);
     process.ready().await;
     let token = issuer.sign(&claims(NODE, 36_000));
     let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(REQUESTS)));

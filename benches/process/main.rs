@@ -32,7 +32,7 @@ use testing::issuer::key_server::KeyServer;
 use testing::issuer::reply::Reply;
 use testing::issuer::signer::Signer;
 use testing::lambda::function::embedded;
-use testing::lambda::process::environment;
+use testing::lambda::process::{build, environment};
 use testing::lambda::request::{FrontEnd, READ, REMOVE, Request, SET};
 use testing::lambda::runtime_api::RuntimeApi;
 use testing::store::embedded::documented_item;
@@ -60,10 +60,10 @@ const OPERATIONS: [(&str, &str); 3] = [("set", SET), ("remove", REMOVE), ("read"
 async fn main() {
     if let Some(json) = testing::path_after("--chart") {
         let chart = chart::draw(&serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap());
-        return fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/process.svg"), chart).unwrap();
+        return fs::write(testing::root().join("benches/process.svg"), chart).unwrap();
     }
     let json_file = testing::path_after("--json");
-    let function = testing::path_after("--binary").unwrap_or_else(build_function);
+    let function = testing::path_after("--binary").unwrap_or_else(|| build("release"));
     let world = World::start().await;
     if std::env::args().any(|argument| argument == "--refusals") {
         let variant = Variant { name: "refusals", binary: &function, tokens: &[], keys: None };
@@ -135,28 +135,14 @@ async fn compare(world: &World, before: &Path, after: &Path) {
     }
 }
 
-fn build(arguments: &[&str], jitter: &str) {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = std::process::Command::new(cargo);
-    command.args(["build", "--quiet", "--locked"]).args(arguments).current_dir(root);
-    if !jitter.is_empty() {
-        command.env("AWS_LC_SYS_NO_JITTER_ENTROPY", jitter);
-    }
-    assert!(command.status().unwrap().success(), "it builds");
-}
-
-fn build_function() -> PathBuf {
-    build(&["--release", "--bin", "bootstrap"], "");
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/bootstrap")
-}
-
 fn build_floor(profile: &str, features: &[&str]) -> PathBuf {
-    let arguments =
-        ["--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor", "--profile", profile];
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["build", "--quiet", "--locked", "--manifest-path", "benches/floor/Cargo.toml"]);
+    cargo.args(["--target-dir", "target/floor", "--profile", profile]).args(features).current_dir(testing::root());
     // The folder's configuration would take the entropy from the floor, too.
-    build(&[&arguments, features].concat(), "0");
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/floor").join(profile).join("floor")
+    let built = cargo.env("AWS_LC_SYS_NO_JITTER_ENTROPY", "0").status();
+    assert!(built.unwrap().success(), "it builds");
+    testing::root().join("target/floor").join(profile).join("floor")
 }
 
 fn zip_size(binary: &Path) -> f64 {
@@ -187,7 +173,7 @@ impl World {
             item.insert("id".to_owned(), AttributeValue::S(distributor(number)));
             store.put(item);
         }
-        let store = SecureStore::start(store, &Path::new(env!("CARGO_MANIFEST_DIR")).join("target")).await;
+        let store = SecureStore::start(store, &testing::root().join("target")).await;
         let keys = KeyServer::start().await;
         let (es256, rs256) = (Signer::p256(), Signer::rsa(2_048));
         let jwks = json!({"keys": [es256.named_jwk("ES256"), rs256.named_jwk("RS256")]}).to_string();

@@ -8,7 +8,7 @@
 //! - [`simulation`]: instances, network and store on paused time.
 //!
 //! [`fault`] names what can go wrong with a request; the [`proxy`] does it to real connections.
-//! [`invariants`] is what holds for any input.
+//! [`model`] is a model of the API, and [`invariants`] is what holds for any input.
 
 // A helper that meets what it does not expect ends the test that uses it.
 #![allow(
@@ -27,9 +27,19 @@ pub mod fault;
 pub mod invariants;
 pub mod issuer;
 pub mod lambda;
+pub mod model;
 pub mod proxy;
 pub mod simulation;
 pub mod store;
+
+/// Returns the folder of this repository.
+///
+/// # Panics
+///
+/// If this package is not in a folder.
+pub fn root() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder")
+}
 
 /// Returns the path after an option on the command line.
 ///

@@ -18,7 +18,7 @@ use testing::lambda::function::{Function, embedded};
 use testing::lambda::request::{FRONT_ENDS, FrontEnd, Request, Response, SET};
 use testing::store::embedded::{AT, ID, NODE, documented_item};
 
-use super::model::{self, CODINGS, CONTENT_TYPES, IF_MATCHES, METHODS, PATHS, Row, TARGETS, Tags};
+use testing::model::{self, CODINGS, CONTENT_TYPES, IF_MATCHES, METHODS, PATHS, Row, TARGETS, Tags};
 
 /// A change of a request that makes it fail one check.
 type Break = Box<dyn Fn(Request) -> Request>;

@@ -12,19 +12,12 @@
 )]
 
 mod checks;
-mod events;
 mod faults;
-mod fuzz;
 mod issuers;
 mod keys;
-mod model;
-mod openapi;
 mod process;
-mod readme;
-mod runbook;
 mod runtime;
 mod simulation;
-mod stateful;
 mod table;
 mod time;
 mod token;

@@ -1,6 +1,7 @@
 //! The real `bootstrap` binary behind a Runtime API.
 
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +34,15 @@ impl DerefMut for Process {
     fn deref_mut(&mut self) -> &mut RuntimeApi {
         &mut self.api
     }
+}
+
+/// Builds the binary with this profile, whose name is that of its folder.
+pub fn build(profile: &str) -> PathBuf {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["build", "--quiet", "--locked", "--package", "update-distributor", "--bin", "bootstrap"]);
+    let built = cargo.args(["--profile", profile]).current_dir(crate::root()).status();
+    assert!(built.unwrap().success(), "it builds");
+    crate::root().join("target").join(profile).join("bootstrap")
 }
 
 /// The environment that Lambda sets, and the settings of a deployment with this store and these keys.

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use testing::lambda::request::FrontEnd;
+use crate::lambda::request::FrontEnd;
 
 /// A part of a request as it is sent, and what it is worth: `None`, or the problem that it is.
 pub type Row = (&'static [&'static str], Option<Problem>);

@@ -2,7 +2,6 @@
 //! same for as long as one likes.
 
 use std::fs;
-use std::path::PathBuf;
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
@@ -11,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 use testing::invariants;
 
 fn check(name: &str, target: fn(&[u8])) {
-    let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+    let seeds = testing::root().join("fuzz/seeds").join(name);
     let seeds = fs::read_dir(seeds).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
     let seeds: Vec<_> = seeds.collect();
     assert!(!seeds.is_empty());

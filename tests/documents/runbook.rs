@@ -1,13 +1,12 @@
 //! `docs/runbook.md` has every code, every alarm, and every text that the log can have as a reason.
 
 use std::fs;
-use std::path::Path;
 
 use strum::VariantArray as _;
 use update_distributor::problem::Code;
 
 fn read(path: &str) -> String {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let text = fs::read_to_string(testing::root().join(path)).unwrap();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -57,7 +56,7 @@ fn every_text_of_a_reason_is_in_the_runbook() {
 
 #[test]
 fn every_code_has_its_row() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbook.md")).unwrap();
+    let text = fs::read_to_string(testing::root().join("docs/runbook.md")).unwrap();
     for code in Code::VARIANTS {
         let (status, name) = (code.status().as_u16(), format!("`{}`", code.name()));
         let row = text.lines().any(|line| line.starts_with(&format!("| {status} | ")) && line.contains(&name));

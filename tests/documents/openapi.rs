@@ -1,7 +1,6 @@
 //! The description and the function, held to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,7 +24,7 @@ struct Description {
 
 impl Description {
     fn read() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.yaml");
+        let path = testing::root().join("openapi.yaml");
         Self { document: serde_norway::from_slice(&std::fs::read(path).unwrap()).unwrap() }
     }
 
@@ -140,9 +139,10 @@ async fn example_requests_get_the_example_responses() {
 
 #[test]
 fn the_description_and_the_changelog_have_the_version_of_the_crate() {
-    let version = env!("CARGO_PKG_VERSION");
+    let manifest = std::fs::read_to_string(testing::root().join("Cargo.toml")).unwrap();
+    let version = manifest.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"')).unwrap();
     assert_eq!(Description::read().document["info"]["version"], version);
-    let changelog = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md")).unwrap();
+    let changelog = std::fs::read_to_string(testing::root().join("CHANGELOG.md")).unwrap();
     let latest = changelog.lines().find(|line| line.starts_with("## ") && *line != "## Unreleased").unwrap();
     assert!(latest.starts_with(&format!("## {version} - ")), "{latest}");
 }

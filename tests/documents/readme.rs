@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
 
 use strum::VariantArray as _;
 use update_distributor::config::Config;
 use update_distributor::problem::Code;
 
 pub fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+    std::fs::read_to_string(testing::root().join("README.md")).unwrap()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The sample events: each gets the response that its name says.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 use update_distributor::problem::Code;
@@ -14,13 +14,13 @@ use testing::store::embedded::documented_item;
 const NOT_BY_AN_EVENT: [Code; 3] = [Code::KeysUnavailable, Code::StoreUnavailable, Code::InternalError];
 
 pub fn read(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(name);
+    let path = testing::root().join("events").join(name);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// The names of all events.
 pub fn names() -> Vec<String> {
-    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("events")).unwrap();
+    let entries = std::fs::read_dir(testing::root().join("events")).unwrap();
     let paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     let names = paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
     names.filter(|name| name != "env.json").collect()
