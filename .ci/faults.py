@@ -39,7 +39,7 @@ def patch(file, *options):
 def failed(test):
     """Runs one test. Returns whether it fails, and for how long it ran, its build apart; a fault has to compile."""
     target = ["--test", "contract"] if (root / "tests/contract" / (test.split("::")[0] + ".rs")).exists() else ["--lib"]
-    command = ["cargo", "test", "--quiet", "--locked", "--package", "update-distributor", "--target-dir", BUILD, *target]
+    command = ["cargo", "test", "--quiet", "--locked", "--target-dir", BUILD, *target]
     subprocess.run([*command, "--no-run"], cwd=COPY, check=True)
     start = time.monotonic()
     try:

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::stream::{self, StreamExt as _};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use testing::issuer::key_server::KeyServer;
 use testing::issuer::reply::Reply;
@@ -85,8 +86,10 @@ async fn main() {
     ];
     let share = Share::find();
     let mut samples = BTreeMap::<&str, Samples>::new();
+    let progress = progress(variants.len());
     for round in 0..STARTS {
         for variant in &variants {
+            progress.set_message(format!("round {} of {STARTS}, {}", round + 1, variant.name));
             let samples = samples.entry(variant.name).or_default();
             measure(&world, variant, None, samples).await;
             if let Some(share) = &share
@@ -99,14 +102,20 @@ async fn main() {
                     measure_concurrent(&world, variant, at_once, samples).await;
                 }
             }
+            progress.inc(1);
         }
-        eprint!("\rround {} of {STARTS}", round + 1);
     }
-    eprintln!();
+    progress.finish_and_clear();
     for (name, binary) in [("floor", &floor), ("optimized floor", &optimized), ("ES256", &function)] {
         samples.entry(name).or_default().push("zip (MiB)", zip_size(binary));
     }
     report(&samples, share.is_some(), json_file);
+}
+
+/// Returns a bar for all rounds of so many programs, which is shown where standard error is a terminal.
+fn progress(variants: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {msg}, {elapsed}").expect("a template");
+    ProgressBar::new((STARTS * variants) as u64).with_style(style)
 }
 
 /// Measures another build of the function and this one in turn, and prints medians and their ratios.
@@ -119,13 +128,15 @@ async fn compare(world: &World, before: &Path, after: &Path) {
         Variant { name: "after, keys by URI", binary: after, tokens, keys: Some(&world.keys_uri) },
     ];
     let mut samples = BTreeMap::<&str, Samples>::new();
+    let progress = progress(variants.len());
     for round in 0..STARTS {
         for variant in &variants {
+            progress.set_message(format!("round {} of {STARTS}, {}", round + 1, variant.name));
             measure(world, variant, None, samples.entry(variant.name).or_default()).await;
+            progress.inc(1);
         }
-        eprint!("\rround {} of {STARTS}", round + 1);
     }
-    eprintln!();
+    progress.finish_and_clear();
     for pair in variants.chunks(2) {
         println!("{:<32}{:>12}{:>24}{:>10}", "medians", pair[0].name, pair[1].name, "ratio");
         for figure in samples[pair[0].name].0.keys() {

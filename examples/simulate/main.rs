@@ -4,10 +4,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use testing::simulation::every_order::{PACES, SIZES, walk_all};
+use testing::simulation::every_order::{Counts, PACES, SIZES, cases, walk_all};
 use testing::simulation::{Failure, calls, drawn, keys, run_all};
 
 const HELP: &str = "\
@@ -104,12 +106,16 @@ fn simulate_writes(options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
     let mut sum = drawn::Report::default();
     let mut seed = options.seed;
+    let progress = progress(options.requests, "requests");
     while sum.requests < options.requests {
         for report in run_all(seed..seed + RUNS, drawn::run)? {
             sum.add(report);
         }
         seed += RUNS;
+        progress.set_position(sum.requests as u64);
+        progress.set_message(format!("seeds up to {}", seed - 1));
     }
+    progress.finish_and_clear();
     let drawn::Report { requests, faults, calls, .. } = sum;
     let (first, last, seconds) = (options.seed, seed - 1, started.elapsed().as_secs());
     println!(
@@ -122,12 +128,16 @@ fn simulate_keys(options: &Options) -> Result<(), Failure> {
     let started = Instant::now();
     let mut sum = keys::Report::default();
     let mut seed = options.seed;
+    let progress = progress(options.requests, "requests");
     while sum.requests < options.requests {
         for report in run_all(seed..seed + RUNS, keys::run)? {
             sum.add(report);
         }
         seed += RUNS;
+        progress.set_position(sum.requests as u64);
+        progress.set_message(format!("seeds up to {}", seed - 1));
     }
+    progress.finish_and_clear();
     let keys::Report { requests, fetches, failures, freezes, statuses } = sum;
     let (first, last, seconds) = (options.seed, seed - 1, started.elapsed().as_secs());
     println!(
@@ -139,11 +149,25 @@ fn simulate_keys(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns a bar, which is shown where standard error is a terminal.
+fn progress(length: usize, what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{msg}}, {{elapsed}}"));
+    ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 /// From the smallest size on, so that what fails first needs the fewest requests and faults.
 fn walk() -> Result<(), Failure> {
     for size in SIZES {
         let started = Instant::now();
-        let counts = walk_all(size, &PACES, size.stored())?;
+        let progress = progress(cases(size, &PACES, size.stored()), "cases");
+        let states = AtomicUsize::new(0);
+        let done = |counts: &Counts| {
+            let states = states.fetch_add(counts.states, Ordering::Relaxed) + counts.states;
+            progress.inc(1);
+            progress.set_message(format!("{size}: {states} states"));
+        };
+        let counts = walk_all(size, &PACES, size.stored(), done)?;
+        progress.finish_and_clear();
         println!("{size}: {counts}, {:.1} s", started.elapsed().as_secs_f64());
     }
     Ok(())

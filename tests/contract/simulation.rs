@@ -48,7 +48,7 @@ fn every_order_of_few_events_is_allowed() {
         (size(2, 0), &PACES, &STORED),
         (size(2, 1), &[Pace::Stopped], &STORED[..2]),
     ] {
-        let counts = walk_all(size, paces, stored).unwrap_or_else(|failure| panic!("{failure}"));
+        let counts = walk_all(size, paces, stored, |_| {}).unwrap_or_else(|failure| panic!("{failure}"));
         println!("{size}: {counts}");
     }
 }

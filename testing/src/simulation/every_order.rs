@@ -121,18 +121,31 @@ impl fmt::Display for Counts {
     }
 }
 
+/// Returns how many cases a walk has.
+pub fn cases(size: Size, paces: &[Pace], stored: &[Stored]) -> usize {
+    groups(size, paces, stored).iter().map(Vec::len).sum()
+}
+
 /// Walks through all runs of this size with these clocks and initial items, on as many threads as there are processors.
+/// `done` is handed the counts of each case when that is over.
 ///
 /// # Errors
 ///
 /// One in which something is not allowed.
-pub fn walk_all(size: Size, paces: &[Pace], stored: &[Stored]) -> Result<Counts, Failure> {
+pub fn walk_all(
+    size: Size,
+    paces: &[Pace],
+    stored: &[Stored],
+    done: impl Fn(&Counts) + Sync,
+) -> Result<Counts, Failure> {
     let groups = groups(size, paces, stored);
     let walk_group = |group: u64| {
         let mut sum = Counts::default();
         let mut recording = Recording::new(&[]);
         for case in &groups[usize::try_from(group).expect("few groups")] {
-            sum.add(walk(case, &mut recording)?);
+            let counts = walk(case, &mut recording)?;
+            done(&counts);
+            sum.add(counts);
         }
         Ok(Counts { runs: recording.runs(), ..sum })
     };
