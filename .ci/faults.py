@@ -14,8 +14,11 @@ from events import root
 
 FAULTS = root / "testing/faults"
 COPY = root / "target/faults/tree"
-# What is not in this repository is compiled already.
-BUILD = root / "target"
+# What is not in this repository is compiled already. What is has another profile, or a build of the copy would be taken for
+# one of the tree.
+BUILD = ["--target-dir", root / "target"]
+for package in ["update-distributor", "testing"]:
+    BUILD += ["--config", f"profile.dev.package.{package}.debug=false"]
 
 
 def copy():
@@ -39,7 +42,7 @@ def patch(file, *options):
 def failed(test):
     """Runs one test. Returns whether it fails, and for how long it ran, its build apart; a fault has to compile."""
     target = ["--test", "contract"] if (root / "tests/contract" / (test.split("::")[0] + ".rs")).exists() else ["--lib"]
-    command = ["cargo", "test", "--quiet", "--locked", "--target-dir", BUILD, *target]
+    command = ["cargo", "test", "--quiet", "--locked", *BUILD, *target]
     subprocess.run([*command, "--no-run"], cwd=COPY, check=True)
     start = time.monotonic()
     try:

@@ -18,12 +18,13 @@ use update_distributor::problem::{Code, Problem};
 use update_distributor::request::Request;
 use update_distributor::token::Verifier;
 use update_distributor::token::claims::{Caller, ClaimName, ClaimRules, LEEWAY};
-use update_distributor::token::error::{InvalidToken, KeysUnavailable, Part, TokenError, Unverified};
+use update_distributor::token::error::{InvalidToken, Part, Unverified};
 use update_distributor::token::fetch::{Endpoint, FetchError, Fetcher};
 use update_distributor::token::issuer::Keys;
 use update_distributor::token::jws::{self, Jws};
 use update_distributor::token::key::Key;
 use update_distributor::token::key_set::{FirstTen, KeySet, SkippedKey};
+use update_distributor::token::key_store::{KeysUnavailable, TokenError};
 use update_distributor::update::Access;
 
 /// Metadata and keys take two seconds each at most.
@@ -136,7 +137,7 @@ fn bearer_token(token: &str) -> Result<String, Problem> {
 
 fn refuse(report: &mut Report, name: &str, error: InvalidToken) -> Problem {
     report.failed(name, &error.to_string());
-    TokenError::Invalid(error).into()
+    TokenError::from(error).into()
 }
 
 /// Returns the keys of an issuer, and reports where they are looked for.
@@ -178,7 +179,7 @@ fn report_skipped(report: &mut Report, skipped: &FirstTen<SkippedKey>) {
 fn report_claims(report: &mut Report, claims: &UniqueMembers<'_>, failed: Option<&TokenError>, now: SystemTime) {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let failed = failed.map(|error| match error {
-        TokenError::Invalid(error) => error,
+        TokenError::Invalid { reason, .. } => reason,
         TokenError::Keys(_) => unreachable!("the keys are there"),
     });
     for name in ["aud", "client_id", "exp", "nbf", "iat", "token_use", "scope", "scp", "sub"] {

@@ -1,20 +1,9 @@
-//! The reasons why a token is refused, and what the caller reads of each.
+//! The reasons why a token is refused, and what the caller reads of each. Why there are no keys to judge it by is said by
+//! [`key_store`](super::key_store).
 
 use thiserror::Error;
 
-use super::fetch::FetchError;
 use crate::problem::{Code, Problem};
-
-/// The reason why a token is not verified.
-#[derive(Debug, Error)]
-pub enum TokenError {
-    /// The token is at fault.
-    #[error(transparent)]
-    Invalid(#[from] InvalidToken),
-    /// There are no keys to verify it with.
-    #[error(transparent)]
-    Keys(#[from] KeysUnavailable),
-}
 
 /// The reason why a token is invalid. `Display` is the `detail` of the 401. It repeats nothing of the token but names of
 /// members.
@@ -48,13 +37,8 @@ pub enum InvalidToken {
     #[error("the token is from another issuer (iss)")]
     Issuer,
     /// No key of the issuer verifies it, as far as is known.
-    #[error("{reason}")]
-    Unverified {
-        /// The first rule that fails.
-        reason: Unverified,
-        /// The error of the last fetch, if it failed: the cached set may lack a new key.
-        last_error: Option<FetchError>,
-    },
+    #[error(transparent)]
+    Unverified(#[from] Unverified),
     /// `aud` is not in `TOKEN_AUDIENCE`, or without it `client_id` is not.
     #[error("the token is for another audience ({0})")]
     Audience(&'static str),
@@ -88,7 +72,7 @@ impl InvalidToken {
             | Self::HeaderMember(_)
             | Self::Extension
             | Self::Type
-            | Self::Unverified { .. } => None,
+            | Self::Unverified(_) => None,
         }
     }
 }
@@ -121,26 +105,6 @@ pub enum Unverified {
     Signature,
 }
 
-impl From<Unverified> for InvalidToken {
-    fn from(reason: Unverified) -> Self {
-        Self::Unverified { reason, last_error: None }
-    }
-}
-
-/// The reason why there are no keys. `Display` is the `reason` in the log.
-#[derive(Debug, Error)]
-pub enum KeysUnavailable {
-    /// No fetch has ended yet.
-    #[error("not fetched yet")]
-    NotFetched,
-    /// Another request's fetch did not end before this one's deadline.
-    #[error("not fetched in time")]
-    NotInTime,
-    /// The last fetch failed, or this request's deadline cut it off.
-    #[error(transparent)]
-    Fetch(FetchError),
-}
-
 /// The reason why the caller of a valid token is not authorized to update anything. `Display` is the `detail` of the 403.
 #[derive(Debug, Error)]
 pub enum Forbidden {
@@ -153,25 +117,6 @@ pub enum Forbidden {
     /// The claim is missing, or has no hyphenated UUID.
     #[error("the token has no valid node claim")]
     Node,
-}
-
-impl From<TokenError> for Problem {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Invalid(error) => {
-                let detail = error.to_string();
-                let problem = Self::new(Code::InvalidToken, detail.clone());
-                if let InvalidToken::Unverified { last_error: Some(error), .. } = error {
-                    problem.because(format!("{detail}; {error}"))
-                } else {
-                    problem
-                }
-            }
-            TokenError::Keys(error) => {
-                Self::new(Code::KeysUnavailable, "the issuer's keys cannot be fetched").because(error.to_string())
-            }
-        }
-    }
 }
 
 impl From<Forbidden> for Problem {

@@ -7,12 +7,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::error::{InvalidToken, KeysUnavailable, TokenError, Unverified};
+use super::error::{InvalidToken, Unverified};
 use super::fetch::{Endpoint, FetchError, Fetcher};
 use super::jws::Jws;
 use super::key_set::{KeySet, Warnings};
+use crate::problem::{Code, Problem};
 
 /// The age up to which a set is fresh.
 const FRESH: Duration = Duration::from_mins(10);
@@ -150,7 +152,7 @@ impl CachedKeySet {
             Some((verified, judged)) if Arc::ptr_eq(&judged, &set) => verified,
             _ => set.verify(jws),
         };
-        Ok(verified.map_err(|reason| InvalidToken::Unverified { reason, last_error })?)
+        verified.map_err(|reason| TokenError::Invalid { reason: reason.into(), last_error })
     }
 
     /// Fetches the set in the background, unless that is under way or a failure is too recent.
@@ -252,5 +254,59 @@ impl CachedKeySet {
     /// The guard must not be held across an `.await`.
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reason why a token is not verified.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// The token is at fault.
+    #[error("{reason}")]
+    Invalid {
+        /// The first rule that fails.
+        reason: InvalidToken,
+        /// The error of the last fetch, if it failed: the cached set may lack a new key.
+        last_error: Option<FetchError>,
+    },
+    /// There are no keys to verify it with.
+    #[error(transparent)]
+    Keys(#[from] KeysUnavailable),
+}
+
+/// The reason why there are no keys. `Display` is the `reason` in the log.
+#[derive(Debug, Error)]
+pub enum KeysUnavailable {
+    /// No fetch has ended yet.
+    #[error("not fetched yet")]
+    NotFetched,
+    /// Another request's fetch did not end before this one's deadline.
+    #[error("not fetched in time")]
+    NotInTime,
+    /// The last fetch failed, or this request's deadline cut it off.
+    #[error(transparent)]
+    Fetch(FetchError),
+}
+
+impl From<InvalidToken> for TokenError {
+    fn from(reason: InvalidToken) -> Self {
+        Self::Invalid { reason, last_error: None }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid { reason, last_error } => {
+                let detail = reason.to_string();
+                let problem = Self::new(Code::InvalidToken, detail.clone());
+                match last_error {
+                    Some(error) => problem.because(format!("{detail}; {error}")),
+                    None => problem,
+                }
+            }
+            TokenError::Keys(error) => {
+                Self::new(Code::KeysUnavailable, "the issuer's keys cannot be fetched").because(error.to_string())
+            }
+        }
     }
 }

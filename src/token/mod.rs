@@ -16,11 +16,11 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use claims::{Caller, ClaimRules};
-use error::{InvalidToken, Part, TokenError};
+use error::{InvalidToken, Part};
 use fetch::{FetchError, Fetcher};
 use issuer::Keys;
 use jws::Jws;
-use key_store::CachedKeySet;
+use key_store::{CachedKeySet, TokenError};
 
 /// Verifies tokens.
 pub struct Verifier {

@@ -14,10 +14,10 @@ use tokio::time::{Instant, advance, sleep};
 use testing::issuer::reply::Reply::{self, Hang, Reset, Status};
 use testing::issuer::signer::Signer;
 use update_distributor::clock::Clock;
-use update_distributor::token::error::{InvalidToken, TokenError};
+use update_distributor::token::error::InvalidToken;
 use update_distributor::token::fetch::{Endpoint, FetchUrl, Fetcher};
 use update_distributor::token::jws::Jws;
-use update_distributor::token::key_store::CachedKeySet;
+use update_distributor::token::key_store::{CachedKeySet, TokenError};
 
 /// A key of the issuer, with the name that it has in its set and in its tokens.
 struct Key {
@@ -116,8 +116,8 @@ impl Cache {
         let Ok(jws) = Jws::parse(token) else { return "invalid" };
         match self.set.verify(&jws, &self.fetcher, later(left)).await {
             Ok(()) => "verified",
-            Err(TokenError::Invalid(InvalidToken::Unverified { .. })) => "refused",
-            Err(TokenError::Invalid(error)) => panic!("{error}"),
+            Err(TokenError::Invalid { reason: InvalidToken::Unverified(_), .. }) => "refused",
+            Err(TokenError::Invalid { reason, .. }) => panic!("{reason}"),
             Err(TokenError::Keys(_)) => "unavailable",
         }
     }
