@@ -145,7 +145,7 @@ async fn a_store_that_comes_back_is_used_at_once() {
 }
 
 /// Between two invocations the process is frozen, and the store closes what it holds open.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[tokio::test]
 async fn connections_that_closed_while_frozen_cost_no_error() {
     let (store, issuer) = (embedded().await, Issuer::new("first"));

@@ -42,7 +42,7 @@ pub fn build(profile: &str) -> PathBuf {
     cargo.args(["build", "--quiet", "--locked", "--package", "update-distributor", "--bin", "bootstrap"]);
     let built = cargo.args(["--profile", profile]).current_dir(crate::root()).status();
     assert!(built.unwrap().success(), "it builds");
-    crate::root().join("target").join(profile).join("bootstrap")
+    crate::root().join("target").join(profile).join(format!("bootstrap{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// The environment that Lambda sets, and the settings of a deployment with this store and these keys.
@@ -79,6 +79,8 @@ impl Process {
     pub fn spawn_for(api: RuntimeApi, binary: &str, environment: Settings) -> Self {
         let mut child = Command::new(binary)
             .env_clear()
+            // Without this one, no program of Windows has sockets. Elsewhere it does not exist.
+            .envs(std::env::var_os("SystemRoot").map(|value| ("SystemRoot", value)))
             .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -105,7 +107,8 @@ impl Process {
         self.child.id().expect("the process runs")
     }
 
-    /// Sends it `STOP` or `CONT`.
+    /// Sends it `STOP`, `CONT` or `TERM`.
+    #[cfg(unix)]
     pub async fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().await;
         assert!(sent.unwrap().success());
