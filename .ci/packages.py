@@ -17,7 +17,7 @@ subprocess.run([*shlex.split(COMMAND), "--quiet"], cwd=root, check=True)
 materials = json.loads((root / "target/bootstrap.cdx.json").read_text())
 components = {(component["name"], component["version"]) for component in materials["components"]}
 
-tree = ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", TARGET, "--prefix", "none"]
+tree = ["cargo", "tree", "--locked", "--package", "update-distributor", "--edges", "normal,no-proc-macro", "--target", TARGET, "--prefix", "none"]
 lines = subprocess.run(tree, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
 linked = {(name, version.removeprefix("v")) for name, version, *_ in map(str.split, filter(None, lines))}
 assert linked <= components, linked - components
