@@ -216,7 +216,7 @@ impl Token {
 pub enum Form {
     Text,
     Base64,
-    /// Filled up with blanks to the longest that is allowed.
+    /// Filled up with spaces to the longest that is allowed.
     Longest,
     TooLong,
     FlagOfAnotherType,
@@ -472,7 +472,7 @@ pub struct Item {
     pub meta: Option<Value>,
 }
 
-/// Stands for the time at which a request was handled.
+/// Represents the time at which a request was handled.
 pub const NOW: &str = "NOW";
 
 /// What must come out.
