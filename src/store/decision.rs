@@ -43,8 +43,11 @@ impl Proposal {
     ///   with the clock's time, which takes precedence over all that were stamped before.
     /// - Where nothing can come after the stored version, since it is not in our form: with the clock's time, by a
     ///   compare-and-swap.
+    ///
+    /// A clock that has gone back meanwhile is taken to show this proposal's version: an attempt with this one that arrives
+    /// late could else replace the next one and what others have written since.
     fn next(&self, stored: Option<&str>, now: SystemTime) -> Self {
-        let now = version::at(now);
+        let now = version::at(now).max(self.version.clone());
         let (expected, version) = match stored.map(|stored| (stored, version::after(stored))) {
             None => (Expected::AllowedByIfMatch, now),
             Some((stored, None)) => (Expected::Stored(stored.to_owned()), now),
@@ -216,6 +219,14 @@ mod tests {
                 Decision::Retry(Proposal { expected: Expected::AllowedByIfMatch, version, .. }) => version,
             };
             assert_eq!(found, expected, "row {row}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_takes_no_version_back() {
+        for (repetitions, stored) in [(0, None), (0, Some("latest")), (1, Some("latest")), (1, Some(BEFORE))] {
+            let proposal = Proposal { expected: Expected::AllowedByIfMatch, version: AFTER.to_owned(), repetitions };
+            assert_eq!(proposal.next(stored, now()).version, AFTER, "{repetitions}, {stored:?}");
         }
     }
 }
