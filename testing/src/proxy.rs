@@ -118,11 +118,6 @@ impl Proxy {
         self.shared.connections.lock().unwrap().count
     }
 
-    /// The body of the last request that came.
-    pub fn last_request(&self) -> Option<String> {
-        self.shared.requests.lock().unwrap().last().cloned()
-    }
-
     /// The bodies of the requests that came, and forgets them.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.requests.lock().unwrap())

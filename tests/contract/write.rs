@@ -343,7 +343,6 @@ async fn a_read_that_saw_nothing_is_503() {
     assert_eq!(proxied.item(), documented_item());
 }
 
-/// Every item has a key, so one without attributes is none.
 /// The condition failed, and the item that comes back satisfies it: asking again would go on until the deadline.
 #[tokio::test]
 async fn a_store_that_contradicts_itself_is_asked_once() {
@@ -374,6 +373,7 @@ async fn a_store_that_contradicts_itself_is_asked_once() {
     }
 }
 
+/// Every item has a key, so one without attributes does not exist.
 #[tokio::test]
 async fn an_item_without_attributes_is_absent() {
     let failed = r#"{"__type":"x#ConditionalCheckFailedException","Item":{}}"#;
