@@ -1,7 +1,11 @@
-"""Drives `sam deploy --guided` at a terminal, with Enter for everything but issuer and audience, up to its call of AWS."""
+"""Drives `sam deploy --guided` at a terminal, with Enter for everything but issuer and audience, up to its call of AWS.
+
+The argument is the template.
+"""
 
 import http.server
 import os
+import pathlib
 import pty
 import re
 import select
@@ -9,8 +13,7 @@ import sys
 import threading
 import time
 
-from events import root
-
+template = pathlib.Path(sys.argv[1]).resolve()
 ANSWERS = {"Parameter TokenIssuer": "https://issuer.example", "Parameter TokenAudience": "distributors"}
 calls = []
 
@@ -39,7 +42,7 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Aws)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 child, terminal = pty.fork()
 if child == 0:
-    os.chdir(root)
+    os.chdir(template.parent)
     os.environ |= {
         "AWS_ACCESS_KEY_ID": "any",
         "AWS_SECRET_ACCESS_KEY": "any",
@@ -48,7 +51,7 @@ if child == 0:
         "AWS_MAX_ATTEMPTS": "1",
         "SAM_CLI_TELEMETRY": "0",
     }
-    os.execvp("sam", ["sam", "deploy", "--guided", "--template-file", "template.yaml"])
+    os.execvp("sam", ["sam", "deploy", "--guided", "--template-file", template.name])
 
 output, line, asked, end = "", "", 0, time.monotonic() + 120
 while time.monotonic() < end:

@@ -31,14 +31,7 @@ fn main() {
         fs::write(directory.join(name), text).expect("the directory can be written to");
     };
     for (name, front_end, request) in requests(&issuer, &claims) {
-        let front_end_name = match front_end {
-            FrontEnd::HttpApi => "http-api",
-            FrontEnd::FunctionUrl => "function-url",
-            FrontEnd::RestApi => "rest-api",
-            FrontEnd::LoadBalancer => "load-balancer",
-            FrontEnd::LoadBalancerMultiValue => "load-balancer-multi-value",
-        };
-        write(&format!("{name}.{front_end_name}.json"), &request.event(front_end));
+        write(&format!("{name}.{}.json", front_end.name()), &request.event(front_end));
     }
     let queue = json!({"Records": [{"messageId": "1", "eventSource": "aws:sqs", "body": READ}]});
     write("error.InvalidEvent.queue.json", &queue);

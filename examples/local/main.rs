@@ -1,18 +1,20 @@
 //! The function behind a local HTTP port, with an embedded DynamoDB, a token and a page to try it with.
 //!
-//! Every request for the operation becomes the event that an HTTP API would send and goes the way that it goes in Lambda.
+//! Every request for the operation becomes the event that an HTTP API would send, or the front end that its header `X-Front-End`
+//! names, and goes the way that it goes in Lambda.
 
 // What an example does is print, and what it cannot start with ends it.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+mod gateway;
 mod page;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use page::{Page, RecentLines};
+use page::{Page, Recent};
 use testing::issuer;
-use testing::lambda::{self, gateway};
+use testing::lambda;
 use testing::store::embedded;
 use tokio::net::TcpListener;
 use update_distributor::config::{Config, Platform};
@@ -34,6 +36,7 @@ Options:
 ";
 
 const HOUR: u64 = 3_600;
+const SCOPE: &str = "distributors:write";
 
 struct Options {
     host: String,
@@ -96,29 +99,32 @@ async fn serve(options: Options) -> Result<(), String> {
     let store = embedded::Embedded::serve(dynamodb_listener);
     store.put(embedded::documented_item());
     let issuer = issuer::Issuer::new("local");
-    let mut token = issuer.sign(&issuer::claims(embedded::NODE, 12 * HOUR));
-
     let mut settings = lambda::settings(&issuer.jwks());
-    if let Some(issuer) = options.issuer {
+    let (issuer, token) = if let Some(url) = options.issuer {
         // Its keys are found as its metadata says.
         settings.remove("TOKEN_JWKS");
-        settings.insert("TOKEN_ISSUER".to_owned(), issuer);
-        token = String::new();
-    }
+        settings.insert("TOKEN_ISSUER".to_owned(), url);
+        (None, String::new())
+    } else {
+        settings.insert("TOKEN_SCOPE".to_owned(), SCOPE.to_owned());
+        let mut claims = issuer::claims(embedded::NODE, 12 * HOUR);
+        claims["scope"] = SCOPE.into();
+        let token = issuer.sign(&claims);
+        (Some(issuer), token)
+    };
     settings.extend(options.audience.map(|audience| ("TOKEN_AUDIENCE".to_owned(), audience)));
     let config = Config::from_env(|name| settings.get(name).map(Into::into)).map_err(|error| error.to_string())?;
     let platform = Platform::from_env(std::env::var_os);
-    let recent = RecentLines::default();
+    let recent = Recent::new();
     let writer = Arc::new(Writer::new(platform.log_level, platform.log_json, Box::new(recent.clone())));
     enable_diagnostics(Arc::clone(&writer));
     // There is nothing here that collects metrics.
     let log = Log::new(writer, None);
-    let app = Arc::new(App::start(config, embedded::clients(&store.endpoint()).await, log).await);
+    let app = App::start(config, embedded::clients(&store.endpoint()).await, log).await;
 
     println!("{}", introduction(&url, &store.endpoint(), &token));
-    let page = Page { store, log: recent, token }.routes(&url);
-    gateway::serve(listener, app, page).await;
-    Ok(())
+    let page = Page { app, store, issuer, token, log: recent, exchanges: Recent::new() };
+    axum::serve(listener, page.routes(&url)).await.map_err(|error| error.to_string())
 }
 
 async fn listen(host: &str, port: u16, option: &str) -> Result<TcpListener, String> {

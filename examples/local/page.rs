@@ -1,34 +1,45 @@
 //! A page on which the operation can be read and tried: Swagger UI with the description of the API, and beside it what the
-//! store and the log have now. Nothing of it is loaded from elsewhere.
+//! function made of each request. Nothing of it is loaded from elsewhere.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Request, Response};
 use axum::response::Html;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource, generate_routes};
+use testing::issuer::Issuer;
+use testing::lambda::request::{FRONT_ENDS, FrontEnd};
 use testing::store::embedded::{Embedded, ID};
+use update_distributor::handler::App;
 
-/// Lines of the log that the page shows. Arbitrary.
-const LINES: usize = 50;
+use crate::gateway::{self, Exchange};
+
+/// Requests, and lines of the log, that the page shows. Arbitrary.
+const SHOWN: usize = 50;
 /// The server that the description names.
 const DESCRIBED: &str = "http://127.0.0.1:9000";
 
-/// What the page shows besides the description.
+/// The function behind HTTP, with what the page shows of it.
 pub struct Page {
+    pub app: App,
     pub store: Embedded,
-    pub log: RecentLines,
+    /// Signs the tokens, unless they are a provider's.
+    pub issuer: Option<Issuer>,
     pub token: String,
+    pub log: Recent<String>,
+    pub exchanges: Recent<Value>,
 }
 
 impl Page {
-    /// The routes of the page, for an operation at `url`.
+    /// The routes of the page, and on every other path the function, for an operation at `url`.
     pub fn routes(self, url: &str) -> Router {
         let description = include_str!("../../openapi.yaml").replace(DESCRIBED, url);
         let assets = ApiDefinition {
@@ -38,16 +49,66 @@ impl Page {
         };
         Router::new()
             .route("/", get(Html(include_str!("page.html"))))
+            .route("/page.js", get(([(CONTENT_TYPE, "text/javascript")], include_str!("page.js"))))
             .route("/openapi.yaml", get(([(CONTENT_TYPE, "application/yaml")], description)))
             .route("/state", get(state))
+            .route("/token", post(token))
+            .fallback(invoke)
+            .method_not_allowed_fallback(invoke)
             .with_state(Arc::new(self))
             .merge(generate_routes(assets))
     }
 }
 
+async fn invoke(State(page): State<Arc<Page>>, request: Request<Body>) -> Response<Body> {
+    match gateway::forward(&page.app, request).await {
+        Ok(exchange) => {
+            page.exchanges.push(shown(&exchange));
+            gateway::http_response(&exchange.result)
+        }
+        Err(response) => response,
+    }
+}
+
+/// Returns what the page shows of an exchange: the token without its signature, since with it, it would be of use.
+fn shown(exchange: &Exchange) -> Value {
+    let mut event = exchange.event.clone();
+    for headers in ["headers", "multiValueHeaders"] {
+        match event.get_mut(headers).and_then(|headers| headers.get_mut("authorization")) {
+            Some(Value::String(value)) => shorten(value),
+            Some(Value::Array(values)) => {
+                for value in values {
+                    if let Value::String(value) = value {
+                        shorten(value);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    json!({
+        "request_id": exchange.request_id, "front_end": exchange.front_end.name(), "event": event,
+        "result": exchange.result,
+    })
+}
+
+fn shorten(token: &mut String) {
+    if let Some((signed, _)) = token.rsplit_once('.') {
+        *token = format!("{signed}.…");
+    }
+}
+
 async fn state(State(page): State<Arc<Page>>) -> Json<Value> {
     let item = page.store.item(ID).map(|item| attribute(&AttributeValue::M(item))["M"].clone());
-    Json(json!({"item": item, "log": page.log.latest_first(), "token": page.token}))
+    Json(json!({
+        "item": item, "token": page.token, "signs": page.issuer.is_some(), "front_ends": FRONT_ENDS.map(FrontEnd::name),
+        "log": page.log.latest_first(), "exchanges": page.exchanges.latest_first(),
+    }))
+}
+
+/// Signs claims, whatever they are.
+async fn token(State(page): State<Arc<Page>>, Json(claims): Json<Value>) -> String {
+    page.issuer.as_ref().map(|issuer| issuer.sign(&claims)).unwrap_or_default()
 }
 
 /// Returns a value of the types that an item of the function has, in DynamoDB's JSON.
@@ -62,26 +123,36 @@ fn attribute(value: &AttributeValue) -> Value {
     }
 }
 
-/// The last lines of the log, which go on to the standard output.
-#[derive(Clone, Default)]
-pub struct RecentLines(Arc<Mutex<VecDeque<String>>>);
+/// The last of what was pushed.
+pub struct Recent<T>(Arc<Mutex<VecDeque<T>>>);
 
-impl RecentLines {
-    fn latest_first(&self) -> Vec<String> {
-        let lines = self.0.lock().expect("no writer panics");
-        lines.iter().rev().cloned().collect()
+impl<T: Clone> Recent<T> {
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn push(&self, value: T) {
+        let mut values = self.0.lock().expect("no holder panics");
+        values.push_front(value);
+        values.truncate(SHOWN);
+    }
+
+    fn latest_first(&self) -> Vec<T> {
+        self.0.lock().expect("no holder panics").iter().cloned().collect()
     }
 }
 
-/// The log writes a line at a time.
-impl io::Write for RecentLines {
+impl<T> Clone for Recent<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// The log writes a line at a time, which goes on to the standard output.
+impl io::Write for Recent<String> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         io::stdout().write_all(line)?;
-        let mut lines = self.0.lock().expect("no writer panics");
-        lines.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
-        if lines.len() > LINES {
-            lines.pop_front();
-        }
+        self.push(String::from_utf8_lossy(line).trim_end().to_owned());
         Ok(line.len())
     }
 

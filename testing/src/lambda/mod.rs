@@ -13,7 +13,6 @@ use crate::store::embedded::TABLE;
 
 pub mod captured_log;
 pub mod function;
-pub mod gateway;
 pub mod process;
 pub mod request;
 pub mod runtime_api;

@@ -32,6 +32,18 @@ pub const FRONT_ENDS: [FrontEnd; 5] = [
     FrontEnd::LoadBalancerMultiValue,
 ];
 
+impl FrontEnd {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HttpApi => "http-api",
+            Self::FunctionUrl => "function-url",
+            Self::RestApi => "rest-api",
+            Self::LoadBalancer => "load-balancer",
+            Self::LoadBalancerMultiValue => "load-balancer-multi-value",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
@@ -83,6 +95,7 @@ impl Request {
         self
     }
 
+    /// Returns the event that a front end makes of the request.
     pub fn event(&self, front_end: FrontEnd) -> Value {
         let (body, is_base64) = match self.body.as_ref().map(|body| (std::str::from_utf8(body), body)) {
             None => (Value::Null, false),
