@@ -51,8 +51,11 @@ pub async fn forward(app: &App, request: Request<Body>) -> Result<Exchange, Resp
         headers: headers.collect(),
         body: (!body.is_empty()).then(|| body.to_vec()),
     };
-    let event = request.event(front_end);
+    let mut event = request.event(front_end);
     let request_id = uuid::Builder::from_random_bytes(random()).into_uuid().to_string();
+    if let Some(gateway_request_id) = event.pointer_mut("/requestContext/requestId") {
+        *gateway_request_id = request_id.as_str().into();
+    }
     let deadline = Some(SystemTime::now() + TIMEOUT);
     let invocation = Invocation { request_id: request_id.clone(), deadline, trace_root: None };
     let result = app.invoke(event.to_string().as_bytes(), &invocation).await;
