@@ -17,7 +17,7 @@ const MAX_BODY: usize = 6 * 1024 * 1024;
 /// As long as the deployed function may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the function was invoked with, and what it returned, in the form of the front end.
+/// One invocation: the event of a front end, and the result in the form that it reads.
 pub struct Exchange {
     pub request_id: String,
     pub front_end: FrontEnd,

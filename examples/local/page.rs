@@ -70,7 +70,7 @@ async fn invoke(State(page): State<Arc<Page>>, request: Request<Body>) -> Respon
     }
 }
 
-/// Returns what the page shows of an exchange: the token without its signature, since with it, it would be of use.
+/// Returns what the page shows of an exchange: the token has no signature there, since others could use it.
 fn shown(exchange: &Exchange) -> Value {
     let mut event = exchange.event.clone();
     for headers in ["headers", "multiValueHeaders"] {
