@@ -357,7 +357,8 @@ mod tests {
         for to in local.iter().chain(&also_local) {
             assert!(!follows(elsewhere, to), "{to}");
         }
-        for to in ["/other", "https://b.example/", "//b.example/x"] {
+        let other_machines = ["https://10.0.0.7/", "https://[2001:db8::7]/", "https://[::ffff:10.0.0.7]/"];
+        for to in ["/other", "https://b.example/", "//b.example/x"].iter().chain(&other_machines) {
             assert!(follows(elsewhere, to), "{to}");
         }
         for from in [here, elsewhere] {
