@@ -21,11 +21,9 @@ pub fn is_public(address: IpAddr) -> bool {
 pub fn is_this_machine(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_loopback() || address.is_unspecified(),
+        // `::` is 0.0.0.0 inside IPv6.
         IpAddr::V6(address) => {
-            let inner = embedded_v4(address);
-            address.is_loopback()
-                || address.is_unspecified()
-                || inner.is_some_and(|inner| is_this_machine(inner.into()))
+            address.is_loopback() || embedded_v4(address).is_some_and(|inner| is_this_machine(inner.into()))
         }
     }
 }

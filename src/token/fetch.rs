@@ -345,6 +345,7 @@ mod tests {
             "https://localhost./",
             "https://a.localhost/",
             "https://0.0.0.0/",
+            "https://[::1]/",
             "https://[::]/",
             "https://[::ffff:127.0.0.1]/",
             "https://[::ffff:0.0.0.0]/",
