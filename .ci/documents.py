@@ -1,4 +1,4 @@
-"""Writes what goes with the package of a release: the template that deploys it, its bill of materials, and what has changed.
+"""Writes what goes with the package of a release: the template that deploys it, and its bill of materials.
 
 The arguments are the architecture, as SAM names it, and the folder of the package. The bill of materials is held to the lock file:
 all that is linked is in it, and nothing else.
@@ -6,7 +6,6 @@ all that is linked is in it, and nothing else.
 
 import json
 import pathlib
-import re
 import shlex
 import subprocess
 import sys
@@ -64,6 +63,3 @@ materials = bill_of_materials(version)
 check(materials, TARGETS[architecture])
 (folder / f"update-distributor-{architecture}.cdx.json").write_text(json.dumps(materials, indent=2) + "\n")
 (folder / f"update-distributor-{architecture}.yaml").write_text(template(architecture))
-# The latest section: of a release it is that of its version.
-latest = re.split(r"^(?=## )", (root / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
-(folder / "CHANGES.md").write_text(latest)

@@ -18,7 +18,7 @@ from events import free_port, root
 from local import local
 
 emulator, architecture, *runner = sys.argv[1:]
-# Of those, a cold start has to load each. Arbitrary.
+# Bytes, each of which a cold start has to load. Arbitrary.
 MAX_PACKAGE = 4 * 2**20
 
 

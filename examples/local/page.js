@@ -133,8 +133,10 @@ function offerTokens(token) {
   printed.seconds = String(exp - iat);
   const form = find("claims");
   form.append(
-    ...Object.keys(printed).map((name) =>
-      element("label", [name === "seconds" ? "valid for seconds" : name, element("input", [], { name, autocomplete: "off" })])),
+    ...Object.entries(printed).map(([name, value]) => {
+      const label = name === "seconds" ? "valid for seconds" : name;
+      return element("label", [label, element("input", [], { name, value, autocomplete: "off" })]);
+    }),
   );
   const choose = (claims) => {
     for (const [name, value] of Object.entries({ ...printed, ...claims })) {
@@ -151,9 +153,6 @@ function offerTokens(token) {
     }),
     button("no token: 401", () => authorize("")),
   );
-  for (const [name, value] of Object.entries(printed)) {
-    form.elements[name].value = value;
-  }
   form.addEventListener("change", async () => authorize(await sign()));
   form.addEventListener("submit", (event) => event.preventDefault());
 }
@@ -169,13 +168,14 @@ const ui = SwaggerUIBundle({
   onComplete: async () => {
     const state = await refresh();
     find("front-end").append(...state.front_ends.map((name) => element("option", name)));
-    find("signing").hidden = !state.signs;
-    find("provider").hidden = state.signs;
-    if (state.signs) {
+    // A provider's tokens are made elsewhere.
+    const signs = state.token !== "";
+    find("signing").hidden = !signs;
+    find("provider").hidden = signs;
+    if (signs) {
       offerTokens(state.token);
       authorize(state.token);
     }
-    document.body.dataset.ready = "true";
   },
   requestInterceptor: (request) => {
     if (request.url.includes("/api/v1/")) {

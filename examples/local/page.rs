@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::slice;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -33,6 +34,7 @@ pub struct Page {
     pub store: Embedded,
     /// Signs the tokens, unless they are a provider's.
     pub issuer: Option<Issuer>,
+    /// The token that was printed; empty where tokens are a provider's.
     pub token: String,
     pub log: Recent<String>,
     pub exchanges: Recent<Value>,
@@ -74,17 +76,12 @@ async fn invoke(State(page): State<Arc<Page>>, request: Request<Body>) -> Respon
 fn shown(exchange: &Exchange) -> Value {
     let mut event = exchange.event.clone();
     for headers in ["headers", "multiValueHeaders"] {
-        match event.get_mut(headers).and_then(|headers| headers.get_mut("authorization")) {
-            Some(Value::String(value)) => shorten(value),
-            Some(Value::Array(values)) => {
-                for value in values {
-                    if let Value::String(value) = value {
-                        shorten(value);
-                    }
-                }
-            }
-            _ => {}
-        }
+        let tokens = match event.get_mut(headers).and_then(|headers| headers.get_mut("authorization")) {
+            Some(Value::Array(tokens)) => tokens,
+            Some(token) => slice::from_mut(token),
+            None => &mut [],
+        };
+        tokens.iter_mut().for_each(shorten);
     }
     json!({
         "request_id": exchange.request_id, "front_end": exchange.front_end.name(), "event": event,
@@ -92,16 +89,16 @@ fn shown(exchange: &Exchange) -> Value {
     })
 }
 
-fn shorten(token: &mut String) {
-    if let Some((signed, _)) = token.rsplit_once('.') {
-        *token = format!("{signed}.…");
+fn shorten(token: &mut Value) {
+    if let Some((signed, _)) = token.as_str().and_then(|token| token.rsplit_once('.')) {
+        *token = format!("{signed}.…").into();
     }
 }
 
 async fn state(State(page): State<Arc<Page>>) -> Json<Value> {
     let item = page.store.item(ID).map(|item| attribute(&AttributeValue::M(item))["M"].clone());
     Json(json!({
-        "item": item, "token": page.token, "signs": page.issuer.is_some(), "front_ends": FRONT_ENDS.map(FrontEnd::name),
+        "item": item, "token": page.token, "front_ends": FRONT_ENDS.map(FrontEnd::name),
         "log": page.log.latest_first(), "exchanges": page.exchanges.latest_first(),
     }))
 }
