@@ -99,7 +99,7 @@ pub const TARGETS: [Row; 8] = [
 ];
 
 /// `Content-Type`.
-pub const CONTENT_TYPES: [Row; 20] = [
+pub const CONTENT_TYPES: [Row; 21] = [
     (&["application/json"], None),
     (&[], None),
     (&["Application/JSON; charset=utf-16; x=\""], None),
@@ -108,6 +108,8 @@ pub const CONTENT_TYPES: [Row; 20] = [
     (&["application/vnd.x+JSON"], None),
     (&["text/x+JSON ;a=b"], None),
     (&[r#"application/json; x="a,b\",c""#], None),
+    // A backslash escapes inside of quotes only.
+    (&[r#"application/json; x=\"a,b""#], None),
     (&[""], Some(UNSUPPORTED)),
     (&["json"], Some(UNSUPPORTED)),
     (&["application"], Some(UNSUPPORTED)),

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{join_all, select};
@@ -279,6 +279,30 @@ async fn sigterm_ends_an_idle_process_with_success() {
     process.signal("TERM").await;
     let (status, lines) = process.end().await;
     assert_eq!((status.code(), lines.len()), (Some(0), 1), "{lines:?}");
+}
+
+/// A response that the Runtime API does not take holds up the end until the deadline of its invocation, and no longer.
+#[cfg(unix)]
+#[tokio::test]
+async fn sigterm_leaves_a_post_the_time_until_its_deadline() {
+    let instance = Instance::start(1).await;
+    instance.proxy.script([Fault::HANG]);
+    let left = Duration::from_secs(2);
+    // Deadlines are whole milliseconds.
+    let deadline = SystemTime::now() + left - Duration::from_millis(1);
+    let lost = instance.process.invoke_within(EVENT.as_bytes(), left);
+    let terminated = async {
+        while instance.lines("INFO") == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        instance.process.signal("TERM").await;
+    };
+    select(Box::pin(lost), Box::pin(terminated)).await;
+    instance.process.ended().await;
+    assert!(SystemTime::now() >= deadline, "{:#?}", instance.last());
+    assert_eq!(instance.lines("ERROR"), 1, "{:#?}", instance.last());
+    let (status, lines) = instance.process.end().await;
+    assert_eq!((status.code(), lines.len()), (Some(0), 3), "{lines:#?}");
 }
 
 /// A post whose connection is closed is made again, however often that happens in a row.
