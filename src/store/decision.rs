@@ -222,6 +222,17 @@ mod tests {
         }
     }
 
+    /// Although the clock has gone on meanwhile.
+    #[test]
+    fn the_first_repetition_is_a_compare_and_swap() {
+        for (repetitions, is_compare_and_swap) in [(0, true), (1, false)] {
+            let proposal = Proposal { expected: Expected::AllowedByIfMatch, version: BEFORE.to_owned(), repetitions };
+            let next = proposal.next(Some(BEFORE), now());
+            assert_eq!(next.version, NOW);
+            assert_eq!(matches!(next.expected, Expected::Stored(_)), is_compare_and_swap, "{repetitions}");
+        }
+    }
+
     #[test]
     fn a_clock_that_goes_back_takes_no_version_back() {
         for (repetitions, stored) in [(0, None), (0, Some("latest")), (1, Some("latest")), (1, Some(BEFORE))] {
