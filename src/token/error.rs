@@ -128,3 +128,26 @@ impl From<Forbidden> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_claim_names_it() {
+        for (error, claim) in [
+            (InvalidToken::ClaimType("scp"), Some("scp")),
+            (InvalidToken::Issuer, Some("iss")),
+            (InvalidToken::Audience("client_id"), Some("client_id")),
+            (InvalidToken::NoExpiry, Some("exp")),
+            (InvalidToken::Expired, Some("exp")),
+            (InvalidToken::NotYetValid("iat"), Some("iat")),
+            (InvalidToken::IdToken, Some("token_use")),
+            (InvalidToken::NotSigned, None),
+            (InvalidToken::Type, None),
+        ] {
+            assert_eq!(error.claim(), claim, "{error}");
+            assert!(claim.is_none_or(|claim| error.to_string().contains(claim)), "{error}");
+        }
+    }
+}
