@@ -766,13 +766,18 @@ async fn keys_that_are_skipped_are_logged_once() {
     assert_eq!(skipped(&inline.stop().await), expected("weak"));
 
     // Of six keys with one name, tokens of the fifth and sixth are refused.
-    let crowded = json!({ "keys": (0..6).map(|_| Issuer::new("many").jwk()).collect::<Vec<_>>() });
-    let inline = Process::start(BOOTSTRAP, &store, &first, &[("TOKEN_JWKS", &crowded.to_string())]);
-    inline.ready().await;
-    assert_eq!(
-        skipped(&inline.stop().await),
-        ["tokens may be refused because only 4 keys are tried for one: more keys with kid \"many\" can verify ES256"]
-    );
+    for (names, others) in [(1, None), (10, None), (12, Some(2))] {
+        let keys = (0..names).flat_map(|number| (0..6).map(move |_| Issuer::new(&format!("many {number}")).jwk()));
+        let crowded = json!({ "keys": keys.collect::<Vec<_>>() }).to_string();
+        let inline = Process::start(BOOTSTRAP, &store, &first, &[("TOKEN_JWKS", &crowded)]);
+        inline.ready().await;
+        let expected = (0..names.min(10)).map(|number| {
+            let key = format!("more keys with kid \"many {number}\" can verify ES256");
+            format!("tokens may be refused because only 4 keys are tried for one: {key}")
+        });
+        let others = others.map(|others| format!("further names of more than 4 keys in the JWK set: {others}"));
+        assert_eq!(skipped(&inline.stop().await), expected.chain(others).collect::<Vec<_>>());
+    }
 
     // An unknown `kid` has the set fetched again: what has not changed is not said again.
     for (weak, again) in [("weak", vec![]), ("weaker", expected("weaker").to_vec())] {
