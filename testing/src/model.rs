@@ -185,7 +185,7 @@ pub fn path(row: &str, id: &str) -> String {
 }
 
 /// Tokens by what is wrong with them; who signs them knows how to make them so.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Token {
     Good,
     Absent,

@@ -45,6 +45,9 @@ pub fn build(profile: &str) -> PathBuf {
     crate::root().join("target").join(profile).join(format!("bootstrap{}", std::env::consts::EXE_SUFFIX))
 }
 
+/// A certificate, and nothing that it has signed. The system's authorities would take most of the time of a start.
+const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lambda/authority.pem");
+
 /// The environment that Lambda sets, and the settings of a deployment with this store and these keys.
 pub fn environment(endpoint: &str, jwks: &str) -> Settings {
     let mut environment = super::settings(jwks);
@@ -55,6 +58,7 @@ pub fn environment(endpoint: &str, jwks: &str) -> Settings {
         ("AWS_ACCESS_KEY_ID", "any"),
         ("AWS_SECRET_ACCESS_KEY", "any"),
         ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ("SSL_CERT_FILE", AUTHORITY),
     ];
     environment.extend(of_lambda.map(|(name, value)| (name.to_owned(), value.to_owned())));
     environment
@@ -117,6 +121,11 @@ impl Process {
     /// What it has printed so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
+    }
+
+    /// How many of the lines that it has printed so far contain this text.
+    pub fn count(&self, text: &str) -> usize {
+        self.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
     /// Whether it has ended by itself, and all that it printed was read.

@@ -244,15 +244,13 @@ impl<'a> Walk<'a> {
     pub fn moves(&self, world: &World) -> Vec<Move> {
         let mut moves = Vec::new();
         // Each client sends its next request when the last is over.
-        for (number, progress) in (0_u8..).zip(&world.requests) {
-            let before = &world.requests[..usize::from(number)];
-            let same_client = |other: usize| self.case.requests[other].client == self.planned(number).client;
-            let is_over = |(other, progress): (usize, &Progress)| {
-                matches!(progress, Progress::Over { .. }) || !same_client(other)
-            };
-            if *progress == Progress::Planned && before.iter().enumerate().all(is_over) {
+        let mut is_busy = vec![false; world.known.len() / self.case.stored.len()];
+        for (number, progress) in (0..).zip(&world.requests) {
+            let is_busy = &mut is_busy[self.planned(number).client];
+            if *progress == Progress::Planned && !*is_busy {
                 moves.push(Move::Send(number));
             }
+            *is_busy |= !matches!(progress, Progress::Over { .. });
         }
         for (number, progress) in (0..).zip(&world.requests) {
             if let Progress::Sent { .. } = progress {
@@ -506,19 +504,18 @@ impl<'a> Walk<'a> {
 
     /// Takes out of a state what nothing depends on any more.
     fn forget(&self, world: &mut World) {
-        let targets = self.case.stored.len();
-        for (index, known) in world.known.iter_mut().enumerate() {
-            let (client, target) = (index / targets, index % targets);
-            let requests = self.case.requests.iter().zip(&world.requests);
-            let left = requests.filter(|(planned, progress)| {
-                planned.client == client && planned.target == target && **progress == Progress::Planned
-            });
-            let (mut needs_any, mut needs_before) = (false, false);
-            for (planned, _) in left {
-                needs_any = true;
-                needs_before |= matches!(planned.tag, Tag::Before | Tag::Both);
+        // Whether a client still sends the last version that it has seen of a distributor, and the one before that.
+        let mut needed = vec![[false; 2]; world.known.len()];
+        for (planned, progress) in self.case.requests.iter().zip(&world.requests) {
+            if *progress == Progress::Planned {
+                let needed = &mut needed[planned.client * self.case.stored.len() + planned.target];
+                needed[0] = true;
+                needed[1] |= matches!(planned.tag, Tag::Before | Tag::Both);
             }
-            *known = [known[0].filter(|_| needs_any), known[1].filter(|_| needs_before)];
+        }
+        for ([last, before], needed) in world.known.iter_mut().zip(needed) {
+            *last = last.filter(|_| needed[0]);
+            *before = before.filter(|_| needed[1]);
         }
         if self.case.clocks.tick == 0 {
             world.ticks = 0;
@@ -531,30 +528,26 @@ impl<'a> Walk<'a> {
                 (*status, *tags) = (None, [None, None]);
             }
         }
-        for (target, states) in world.distributors.iter_mut().enumerate() {
-            let mut first = states.len() - 1;
-            for (planned, progress) in self.case.requests.iter().zip(&world.requests) {
-                if let Progress::Sent { since, .. } = progress
-                    && planned.target == target
-                {
-                    first = first.min(usize::from(*since));
-                }
+        // The first state of each distributor that something depends on.
+        let mut first: Vec<_> = world.distributors.iter().map(|states| states.len() - 1).collect();
+        for (planned, progress) in self.case.requests.iter().zip(&world.requests) {
+            if let Progress::Sent { since, .. } = progress {
+                first[planned.target] = first[planned.target].min(usize::from(*since));
             }
+        }
+        for (states, first) in world.distributors.iter_mut().zip(&mut first) {
             for (index, (_, by)) in states.iter_mut().enumerate() {
                 match by.map(|by| &world.requests[usize::from(by)]) {
                     // A conditional write may not be made twice.
-                    Some(Progress::Sent { .. } | Progress::Over { status: Some(_), .. }) => first = first.min(index),
+                    Some(Progress::Sent { .. } | Progress::Over { status: Some(_), .. }) => *first = index.min(*first),
                     Some(Progress::Planned | Progress::Over { status: None, .. }) | None => *by = None,
                 }
             }
-            states.drain(..first);
-            let first = u8::try_from(first).expect("a short run");
-            for (planned, progress) in self.case.requests.iter().zip(&mut world.requests) {
-                if let Progress::Sent { since, .. } = progress
-                    && planned.target == target
-                {
-                    *since -= first;
-                }
+            states.drain(..*first);
+        }
+        for (planned, progress) in self.case.requests.iter().zip(&mut world.requests) {
+            if let Progress::Sent { since, .. } = progress {
+                *since -= u8::try_from(first[planned.target]).expect("a short run");
             }
         }
     }
