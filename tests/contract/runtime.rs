@@ -59,8 +59,7 @@ impl Instance {
     }
 
     fn lines(&self, level: &str) -> usize {
-        let level = format!("\"level\":\"{level}\"");
-        self.process.lines().iter().filter(|line| line.contains(&level)).count()
+        self.process.count(&format!("\"level\":\"{level}\""))
     }
 
     fn last(&self) -> Vec<String> {
@@ -316,6 +315,27 @@ async fn a_response_is_posted_until_its_connection_holds() {
     }
     instance.proxy.script(vec![Fault::RESET; 16]);
     assert_eq!(instance.serve(1).await, Some(1));
+}
+
+/// Polls and posts share a connection. A repetition has one of its own: where the instance was frozen, those that are kept may
+/// all be closed.
+#[tokio::test]
+async fn only_repetitions_make_connections() {
+    let instance = Instance::start(1).await;
+    let served = async |events: usize, fault| {
+        let before = instance.proxy.connections();
+        for _ in 0..events {
+            instance.proxy.script([fault]);
+            assert_eq!(instance.serve(1).await, Some(0));
+        }
+        instance.proxy.connections() - before
+    };
+    // A poll may find that the connection of the post before it is not yet back.
+    let made = served(8, Fault::NONE).await;
+    assert!(made < 8, "{made}");
+    // One for the repetition, and one for the poll after it.
+    let made = served(8, Fault::RESET).await;
+    assert!(made >= 16, "{made}");
 }
 
 /// An event that cannot be read, since its response is cut or has more headers than the client takes, is lost, and the
