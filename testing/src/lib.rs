@@ -41,7 +41,8 @@ pub fn root() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a folder")
 }
 
-/// Returns the path after an option on the command line.
+/// Returns the path after an option on the command line, as seen from the folder of this repository: cargo starts a
+/// benchmark in that of its package.
 ///
 /// # Panics
 ///
@@ -49,5 +50,5 @@ pub fn root() -> &'static std::path::Path {
 pub fn path_after(option: &str) -> Option<std::path::PathBuf> {
     let mut arguments = std::env::args().skip_while(|argument| argument != option);
     arguments.next()?;
-    Some(arguments.next().unwrap_or_else(|| panic!("{option} takes a path")).into())
+    Some(root().join(arguments.next().unwrap_or_else(|| panic!("{option} takes a path"))))
 }
