@@ -827,7 +827,7 @@ async fn without_credentials_the_store_is_unavailable() {
 
 #[tokio::test]
 async fn as_many_invocations_run_at_once_as_lambda_says() {
-    for (concurrency, expected) in [("1", 1), ("8", 8)] {
+    join_all([("1", 1), ("8", 8)].map(async |(concurrency, expected)| {
         let (store, issuer) = (embedded().await, Issuer::new("first"));
         let proxy = Proxy::start(store.address).await;
         let mut environment = environment(&proxy.endpoint(), &issuer.jwks());
@@ -863,7 +863,8 @@ async fn as_many_invocations_run_at_once_as_lambda_says() {
         {
             assert_eq!(line["subject"], line["gateway_request_id"], "{line}");
         }
-    }
+    }))
+    .await;
 }
 
 /// AWS-LC's own entropy from processor jitter costs a new instance about 30 ms of a whole core.

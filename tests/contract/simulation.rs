@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_smithy_runtime_api::client::http::HttpConnector as _;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_types::body::SdkBody;
-use serde_json::{Value, json};
+use serde_json::Value;
 use testing::simulation::calls::{self, expected, expressions, items, requests};
 use testing::simulation::drawn::{self, Report};
 use testing::simulation::every_order::{PACES, Pace, STORED, Size, walk_all};
@@ -15,7 +12,6 @@ use testing::simulation::walk::LEFT;
 use testing::simulation::{NOW, keys, run_all};
 
 use testing::lambda::function::embedded;
-use testing::store::embedded::{self, Embedded, ID, TABLE};
 
 const RUNS: u64 = 520;
 
@@ -108,46 +104,12 @@ fn the_function_makes_these_calls_and_no_others() {
 #[tokio::test]
 async fn the_model_of_the_store_is_as_the_embedded_store() {
     let store = embedded().await;
-    let clients = embedded::clients(&store.endpoint()).await;
-    let call = async |operation: &str, body: &Value| raw(&clients, &store, operation, body).await;
     for item in items() {
-        let mut is_stored = false;
         for request in requests() {
-            if !is_stored {
-                match &item {
-                    Some(item) => call("PutItem", &json!({"TableName": TABLE, "Item": item})).await,
-                    None => call("DeleteItem", &json!({"TableName": TABLE, "Key": {"id": {"S": ID}}})).await,
-                };
-            }
-            let mut found = call("UpdateItem", &request).await;
+            store.replace(item.clone().map(Value::Object).as_ref());
+            let mut found = store.update(&request);
             found.as_object_mut().unwrap().retain(|name, _| ["Attributes", "Item"].contains(&&**name));
             assert_eq!(found, expected(item.as_ref(), &request), "{item:?}: {request}");
-            is_stored = found.get("Attributes").is_none();
         }
     }
-}
-
-/// The embedded store verifies none, but wants one.
-const SIGNATURE: &str =
-    "AWS4-HMAC-SHA256 Credential=any/20260101/eu-central-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
-
-/// Calls the embedded store without the SDK.
-async fn raw(clients: &update_distributor::clients::Clients, store: &Embedded, operation: &str, body: &Value) -> Value {
-    let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
-    request.set_method("POST").unwrap();
-    request.set_uri(store.endpoint()).unwrap();
-    for (name, value) in [
-        ("x-amz-target", format!("DynamoDB_20120810.{operation}")),
-        ("content-type", "application/x-amz-json-1.0".to_owned()),
-        ("authorization", SIGNATURE.to_owned()),
-        ("x-amz-date", "20260101T000000Z".to_owned()),
-    ] {
-        request.headers_mut().insert(name, value);
-    }
-    let response = clients.unpooled.call(request).await.unwrap();
-    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    let error = body["__type"].as_str().unwrap_or("ConditionalCheckFailedException");
-    assert!(error.ends_with("ConditionalCheckFailedException"), "{body}");
-    body
 }

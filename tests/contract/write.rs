@@ -221,22 +221,23 @@ async fn an_error_after_an_attempt_that_may_have_arrived_is_503() {
         ("nothing before", vec![], "500"),
         ("throttled before", vec![throttled, throttled], "500"),
     ] {
-        for (status, error) in [
+        let errors = [
             (400, refused),
             (400, r#"{"__type":"x#ExpiredTokenException"}"#),
             (400, r#"{"__type":"x#ValidationException"}"#),
             (400, r#"{"__type":"x#ResourceNotFoundException"}"#),
             (413, ""),
-        ] {
-            for body in [SET, REMOVE, READ] {
-                let proxied = Proxied::new().await;
-                let steps = steps.iter().copied().chain([Fault::status(status, error)]);
-                let response = proxied.call(&proxied.function.put(body), steps).await;
-                assert_eq!(response.status.to_string(), expected, "{name}, then {status} {error}: {body}");
-                let line = proxied.function.last_line();
-                assert_eq!(line["error_status"], status, "{name}: {line}");
-            }
-        }
+        ];
+        let rows = errors.into_iter().flat_map(|error| [SET, REMOVE, READ].map(|body| (error, body)));
+        join_all(rows.map(async |((status, error), body)| {
+            let proxied = Proxied::new().await;
+            let steps = steps.iter().copied().chain([Fault::status(status, error)]);
+            let response = proxied.call(&proxied.function.put(body), steps).await;
+            assert_eq!(response.status.to_string(), expected, "{name}, then {status} {error}: {body}");
+            let line = proxied.function.last_line();
+            assert_eq!(line["error_status"], status, "{name}: {line}");
+        }))
+        .await;
     }
 }
 
@@ -612,27 +613,26 @@ async fn pooled_connections_that_died_cost_a_retry_however_many_there_are() {
         let calls = (0..count).map(|_| proxied.function.call(&read));
         join_all(calls).await.into_iter().map(|response| response.outcome()).collect()
     };
-    for step in [Fault::HANG, Fault::RESET] {
-        join_all([(1, 1), (8, 8), (16, 4), (16, 16)].map(async |(left, count)| {
-            let proxied = Proxied::new().await;
-            let barrier = Arc::new(Barrier::new(left));
-            proxied.proxy.gather(left, barrier);
-            assert_eq!(together(&proxied, left).await, vec!["200"; left]);
-            assert_eq!(proxied.proxy.connections(), left);
-            proxied.proxy.break_connections(step);
-            let outcomes = together(&proxied, count).await;
-            let lines = proxied.function.lines();
-            let attempts: Vec<_> = lines[left..].iter().map(|line| line["store_attempts"].as_u64().unwrap()).collect();
-            let row =
-                format!("{left} dead connections ({step:?}), {count} requests: {outcomes:?}, attempts {attempts:?}");
-            println!("{row}");
-            assert_eq!(outcomes, vec!["200"; count], "{row}");
-            assert!(attempts.iter().all(|attempts| *attempts <= 2), "{row}");
-            // The first attempt is made on a connection that is left, so that the usual request has to make none.
-            assert!(attempts.contains(&2), "{row}");
-        }))
-        .await;
-    }
+    let counts = [(1, 1), (8, 8), (16, 4), (16, 16)];
+    let rows = [Fault::HANG, Fault::RESET].into_iter().flat_map(|step| counts.map(|(left, count)| (step, left, count)));
+    join_all(rows.map(async |(step, left, count)| {
+        let proxied = Proxied::new().await;
+        let barrier = Arc::new(Barrier::new(left));
+        proxied.proxy.gather(left, barrier);
+        assert_eq!(together(&proxied, left).await, vec!["200"; left]);
+        assert_eq!(proxied.proxy.connections(), left);
+        proxied.proxy.break_connections(step);
+        let outcomes = together(&proxied, count).await;
+        let lines = proxied.function.lines();
+        let attempts: Vec<_> = lines[left..].iter().map(|line| line["store_attempts"].as_u64().unwrap()).collect();
+        let row = format!("{left} dead connections ({step:?}), {count} requests: {outcomes:?}, attempts {attempts:?}");
+        println!("{row}");
+        assert_eq!(outcomes, vec!["200"; count], "{row}");
+        assert!(attempts.iter().all(|attempts| *attempts <= 2), "{row}");
+        // The first attempt is made on a connection that is left, so that the usual request has to make none.
+        assert!(attempts.contains(&2), "{row}");
+    }))
+    .await;
 }
 
 #[tokio::test]

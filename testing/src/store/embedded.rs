@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use dynoxide::Database;
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::put_item::PutItemRequest;
 use dynoxide::actions::scan::ScanRequest;
 use dynoxide::types::{self, AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
+use dynoxide::{Database, DynoxideError};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use update_distributor::clients::{Aws, Clients};
 
@@ -54,6 +55,25 @@ impl Embedded {
         let item = item.into_iter().map(|(name, value)| (name, to_stored(value))).collect();
         let put = PutItemRequest { table_name: TABLE.to_owned(), item, ..PutItemRequest::default() };
         self.database.put_item(put).expect("the item is put");
+    }
+
+    /// Replaces the distributor [`ID`] by an item in the form of DynamoDB's API, or by none.
+    pub fn replace(&self, item: Option<&Value>) {
+        let delete = json!({"TableName": TABLE, "Key": {"id": {"S": ID}}});
+        self.database.delete_item(serde_json::from_value(delete).expect("a request")).expect("the item is deleted");
+        if let Some(item) = item {
+            let put = json!({"TableName": TABLE, "Item": item});
+            self.database.put_item(serde_json::from_value(put).expect("a request")).expect("the item is put");
+        }
+    }
+
+    /// Carries out an `UpdateItem` without a client. Returns the response, or the error that its condition failed.
+    pub fn update(&self, update: &Value) -> Value {
+        match self.database.update_item(serde_json::from_value(update.clone()).expect("a request")) {
+            Ok(response) => json!(response),
+            Err(error @ DynoxideError::ConditionalCheckFailedException(..)) => json!(error.to_response()),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Returns all items, in no certain order.
