@@ -317,8 +317,8 @@ async fn a_response_is_posted_until_its_connection_holds() {
     assert_eq!(instance.serve(1).await, Some(1));
 }
 
-/// Polls and posts share a connection. A repetition has one of its own: where the instance was frozen, those that are kept may
-/// all be closed.
+/// Polls and posts share a connection. A repetition makes one of its own: those that were kept while the instance was frozen
+/// may all be closed.
 #[tokio::test]
 async fn only_repetitions_make_connections() {
     let instance = Instance::start(1).await;
@@ -330,7 +330,7 @@ async fn only_repetitions_make_connections() {
         }
         instance.proxy.connections() - before
     };
-    // A poll may find that the connection of the post before it is not yet back.
+    // A poll may come before the connection of the last post is back in the pool.
     let made = served(8, Fault::NONE).await;
     assert!(made < 8, "{made}");
     // One for the repetition, and one for the poll after it.

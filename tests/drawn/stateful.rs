@@ -358,7 +358,7 @@ fn agree_for(least: usize) -> BTreeSet<String> {
             cases: 1,
             failure_persistence: None,
             max_shrink_iters: 500,
-            // The default is made for secrets, and slow without optimization.
+            // The default algorithm is made for secrets, and slow without optimization.
             rng_algorithm: RngAlgorithm::XorShift,
             ..Config::default()
         };

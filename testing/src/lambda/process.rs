@@ -45,7 +45,7 @@ pub fn build(profile: &str) -> PathBuf {
     crate::root().join("target").join(profile).join(format!("bootstrap{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// A certificate, and nothing that it has signed. The system's authorities would take most of the time of a start.
+/// The one authority, which has signed nothing. Reading those of the system would take most of the time of a start.
 const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lambda/authority.pem");
 
 /// The environment that Lambda sets, and the settings of a deployment with this store and these keys.
