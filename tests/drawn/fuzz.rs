@@ -5,9 +5,11 @@ use std::fs;
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
-use proptest::test_runner::{Config, RngAlgorithm, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use testing::invariants;
+
+use crate::draws;
 
 fn check(name: &str, target: fn(&[u8])) {
     let seeds = testing::root().join("fuzz/seeds").join(name);
@@ -34,10 +36,7 @@ fn check(name: &str, target: fn(&[u8])) {
         changed.splice(target, part);
         changed
     });
-    // The default algorithm is made for secrets, and slow without optimization.
-    let rng_algorithm = RngAlgorithm::XorShift;
-    let config = Config { cases: 2_000, failure_persistence: None, rng_algorithm, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&changed, |input| {
+    let outcome = TestRunner::new(draws(2_000)).run(&changed, |input| {
         target(&input);
         Ok(())
     });

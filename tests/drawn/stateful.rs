@@ -11,10 +11,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::sample::select;
-use proptest::test_runner::{Config, RngAlgorithm, TestRunner};
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
+use crate::draws;
 use testing::issuer::{Issuer, claims, now};
 use testing::lambda::function::Function;
 use testing::lambda::request::{self, EVERY_MEMBER, FRONT_ENDS, Request};
@@ -353,16 +354,8 @@ fn agree_for(least: usize) -> BTreeSet<String> {
     let world = Mutex::new(runtime.block_on(World::new()));
     let steps = Cell::new(0);
     while steps.get() < least {
-        let config = Config {
-            // A sequence at a time, since their lengths are drawn.
-            cases: 1,
-            failure_persistence: None,
-            max_shrink_iters: 500,
-            // The default algorithm is made for secrets, and slow without optimization.
-            rng_algorithm: RngAlgorithm::XorShift,
-            ..Config::default()
-        };
-        let mut runner = TestRunner::new(config);
+        // A sequence at a time, since their lengths are drawn.
+        let mut runner = TestRunner::new(Config { max_shrink_iters: 500, ..draws(1) });
         let outcome = runner.run(&vec(draw(), 1..=40), |draws| {
             runtime.block_on(async {
                 let mut world = world.lock().await;

@@ -10,5 +10,12 @@
     missing_docs
 )]
 
+use proptest::test_runner::{Config, RngAlgorithm};
+
 mod fuzz;
 mod stateful;
+
+/// Draws so many inputs with a quick generator: the default one is made for secrets, and slow without optimization.
+fn draws(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, rng_algorithm: RngAlgorithm::XorShift, ..Config::default() }
+}
