@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
 use testing::simulation::calls::{self, expected, expressions, items, requests};
 use testing::simulation::drawn::{self, Report};
 use testing::simulation::every_order::{PACES, Pace, STORED, Size, walk_all};
@@ -106,7 +105,7 @@ async fn the_model_of_the_store_is_as_the_embedded_store() {
     let store = embedded().await;
     for item in items() {
         for request in requests() {
-            store.replace(item.clone().map(Value::Object).as_ref());
+            store.replace(item.as_ref());
             let mut found = store.update(&request);
             found.as_object_mut().unwrap().retain(|name, _| ["Attributes", "Item"].contains(&&**name));
             assert_eq!(found, expected(item.as_ref(), &request), "{item:?}: {request}");

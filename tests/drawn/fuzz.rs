@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use testing::invariants;
 
-use crate::draws;
+use crate::config;
 
 fn check(name: &str, target: fn(&[u8])) {
     let seeds = testing::root().join("fuzz/seeds").join(name);
@@ -36,7 +36,7 @@ fn check(name: &str, target: fn(&[u8])) {
         changed.splice(target, part);
         changed
     });
-    let outcome = TestRunner::new(draws(2_000)).run(&changed, |input| {
+    let outcome = TestRunner::new(config(2_000)).run(&changed, |input| {
         target(&input);
         Ok(())
     });

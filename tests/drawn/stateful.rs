@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
-use crate::draws;
+use crate::config;
 use testing::issuer::{Issuer, claims, now};
 use testing::lambda::function::Function;
 use testing::lambda::request::{self, EVERY_MEMBER, FRONT_ENDS, Request};
@@ -355,7 +355,7 @@ fn agree_for(least: usize) -> BTreeSet<String> {
     let steps = Cell::new(0);
     while steps.get() < least {
         // A sequence at a time, since their lengths are drawn.
-        let mut runner = TestRunner::new(Config { max_shrink_iters: 500, ..draws(1) });
+        let mut runner = TestRunner::new(Config { max_shrink_iters: 500, ..config(1) });
         let outcome = runner.run(&vec(draw(), 1..=40), |draws| {
             runtime.block_on(async {
                 let mut world = world.lock().await;

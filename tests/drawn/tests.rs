@@ -16,6 +16,6 @@ mod fuzz;
 mod stateful;
 
 /// Draws so many inputs with a quick generator: the default one is made for secrets, and slow without optimization.
-fn draws(cases: u32) -> Config {
+fn config(cases: u32) -> Config {
     Config { cases, failure_persistence: None, rng_algorithm: RngAlgorithm::XorShift, ..Config::default() }
 }

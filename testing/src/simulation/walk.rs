@@ -350,9 +350,14 @@ impl<'a> Walk<'a> {
         &self.case.requests[usize::from(number)]
     }
 
+    /// The index of what the client of a request has seen of its distributor.
+    fn known_by(&self, planned: &Planned) -> usize {
+        planned.client * self.case.stored.len() + planned.target
+    }
+
     fn send(&mut self, world: &mut World, number: u8) -> Result<(), &'static str> {
         let Planned { client, instance, target, action, tag } = *self.planned(number);
-        let [last, before] = world.known[client * self.case.stored.len() + target];
+        let [last, before] = world.known[self.known_by(self.planned(number))];
         let tags = match tag {
             Tag::None | Tag::Any => [None, None],
             Tag::Seen => [last, None],
@@ -442,17 +447,16 @@ impl<'a> Walk<'a> {
         let tag = response.header("etag").map(|tag| tag.trim_matches('"').to_owned());
         self.note(|| format!("request {number}: response {}, ETag {tag:?}", response.status));
         self.statuses.insert(response.status);
-        let Planned { client, target, .. } = *self.planned(number);
         if let Some(tag) = tag {
             let tag = Some(self.versions.number(tag));
-            let known = &mut world.known[client * self.case.stored.len() + target];
+            let known = &mut world.known[self.known_by(self.planned(number))];
             if known[0] != tag {
                 *known = [tag, known[0]];
             }
         }
         world.requests[usize::from(number)] = Progress::Over { status: Some(response.status), tags };
         let request = self.request(number, tags, fault, met);
-        let states = self.states(world, target);
+        let states = self.states(world, self.planned(number).target);
         check_response(&states[usize::from(since)..], &request, &response)
     }
 
@@ -508,7 +512,7 @@ impl<'a> Walk<'a> {
         let mut needed = vec![[false; 2]; world.known.len()];
         for (planned, progress) in self.case.requests.iter().zip(&world.requests) {
             if *progress == Progress::Planned {
-                let needed = &mut needed[planned.client * self.case.stored.len() + planned.target];
+                let needed = &mut needed[self.known_by(planned)];
                 needed[0] = true;
                 needed[1] |= matches!(planned.tag, Tag::Before | Tag::Both);
             }

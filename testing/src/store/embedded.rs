@@ -9,7 +9,7 @@ use dynoxide::actions::put_item::PutItemRequest;
 use dynoxide::actions::scan::ScanRequest;
 use dynoxide::types::{self, AttributeDefinition, KeySchemaElement, KeyType, ScalarAttributeType};
 use dynoxide::{Database, DynoxideError};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use update_distributor::clients::{Aws, Clients};
 
@@ -58,12 +58,13 @@ impl Embedded {
     }
 
     /// Replaces the distributor [`ID`] by an item in the form of DynamoDB's API, or by none.
-    pub fn replace(&self, item: Option<&Value>) {
-        let delete = json!({"TableName": TABLE, "Key": {"id": {"S": ID}}});
-        self.database.delete_item(serde_json::from_value(delete).expect("a request")).expect("the item is deleted");
+    pub fn replace(&self, item: Option<&Map<String, Value>>) {
         if let Some(item) = item {
             let put = json!({"TableName": TABLE, "Item": item});
             self.database.put_item(serde_json::from_value(put).expect("a request")).expect("the item is put");
+        } else {
+            let delete = json!({"TableName": TABLE, "Key": {"id": {"S": ID}}});
+            self.database.delete_item(serde_json::from_value(delete).expect("a request")).expect("the item is deleted");
         }
     }
 
